@@ -1,7 +1,8 @@
 """Several processes: their throughput beside that of one, and what the channel of commands costs a step.
 
 A process has one thread and a batch of its own, alone or as one of two, so that twice the throughput would be
-perfect. The runs are real ones, by turns, over gloo; their rate is that between two of their logged steps.
+perfect. The runs are real ones, by turns with a loop written by hand, over gloo; their rate is that between
+two of their logged steps.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +46,7 @@ CALLS = 200_000
 
 SETTINGS = (
     f"data.batch_size={BATCH}", "training.threads=1", "training.device=cpu", "training.epochs=1000",
-    "training.log_every=1", "training.eval_every=1000000", "early_stopping=",
+    f"training.log_every={LEFT_OUT}", "training.eval_every=1000000", "early_stopping=",
     "checkpoint.save_every_minutes=60",
 )  # fmt: skip
 
@@ -58,16 +60,38 @@ def _scaling(*, quick: bool) -> list[Figure]:
     steps = QUICK_STEPS if quick else STEPS
     with tempfile.TemporaryDirectory(prefix="torchconsole-") as folder:
         names = (f"{folder}/{number}" for number in itertools.count())
-        turns = [partial(_rate, names, steps, processes) for processes in (1, RANKS)]
+        turns = [
+            turn
+            for processes in (1, RANKS)
+            for turn in (partial(_rate, names, steps, processes), partial(_by_hand, steps, processes))
+        ]
         rates = interleave(turns, QUICK_ROUNDS if quick else ROUNDS)
     one, several = rates["1"], rates[str(RANKS)]
+    one_by_hand, several_by_hand = rates["1 by hand"], rates[f"{RANKS} by hand"]
     return [
         Figure(f"digits-cnn, a process with one thread and batches of {BATCH}", median(one), "samples/s"),
         Figure(f"digits-cnn, {RANKS} such processes together", median(several), "samples/s"),
+        Figure(f"digits-cnn by hand, DDP in {RANKS} processes", median(several_by_hand), "samples/s"),
+        Figure(f"{RANKS} processes / {RANKS} x one process", _scaling_of(several, one), ""),
         Figure(
-            "throughput of 2 processes / 2 x throughput of one", paired_ratio(several, one).median / 2, ""
+            f"{RANKS} processes / {RANKS} x one process, by hand",
+            _scaling_of(several_by_hand, one_by_hand),
+            "",
         ),
+        Figure(f"{RANKS} processes, ours / by hand", paired_ratio(several, several_by_hand).median, ""),
     ]
+
+
+def _scaling_of(several: list[float], one: list[float]) -> float:
+    return paired_ratio(several, one).median / RANKS
+
+
+def _by_hand(steps: int, processes: int, _number: int) -> dict[str, float]:
+    """Train with the hand-written loop; return the samples per second of all processes by their number."""
+    loop = ["-m", "benchmarks.ddp_loop", str(BATCH), str(steps), str(LEFT_OUT)]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    printed = subprocess.run([sys.executable, *torchrun, *loop], check=True, stdout=subprocess.PIPE).stdout
+    return {f"{processes} by hand": float(printed)}
 
 
 def _rate(folders: Iterator[str], steps: int, processes: int, _number: int) -> dict[str, float]:
