@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -67,6 +68,10 @@ class Ranks:
     def of_leader(self, item: T) -> T:
         """Return the leader's item."""
         return item
+
+    def at_disk(self) -> AbstractContextManager[None]:
+        """Return a context for waiting for the disk with the checkpoints, which may take long."""
+        return nullcontext()
 
     def share_buffers(self, *modules: nn.Module) -> None:
         """Give all processes the leader's buffers, such as the statistics of batch normalization."""

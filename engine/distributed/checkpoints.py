@@ -40,11 +40,17 @@ class JointCheckpoints(CheckpointManager):
 
     def flush(self) -> str:
         """See `CheckpointManager`."""
-        return super().flush() if self._ranks.leads else ""
+        if not self._ranks.leads:
+            return ""
+        with self._ranks.at_disk():
+            return super().flush()
 
     def restore_best(self, take_weights: Callable[[dict[str, Any]], object]) -> str:
         """See `CheckpointManager`. Only the leader's weights are saved after that."""
-        return super().restore_best(take_weights) if self._ranks.leads else ""
+        if not self._ranks.leads:
+            return ""
+        with self._ranks.at_disk():
+            return super().restore_best(take_weights)
 
 
 def no_writer() -> AsyncCheckpointWriter:

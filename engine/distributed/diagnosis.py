@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -21,6 +22,12 @@ WAITS_IN = (
 )
 """Files whose innermost calls wait for other processes, or for a device that does."""
 
+WAITS_BEFORE = ("/torch/distributed/", "/torchconsole/engine/distributed/")
+"""The same before the training: the rest of torchconsole and of torch computes and reads then."""
+
+Doing = Literal["preparing", "training", "disk"]
+"""What a process does; disk: it waits until a checkpoint is written or read."""
+
 
 class Beat(BaseModel):
     """What a process says of itself every few seconds."""
@@ -35,6 +42,7 @@ class Beat(BaseModel):
     """Batches that it has taken since its start, evaluations included."""
     still: float
     """Seconds for which its training thread has not gone on, pauses left out."""
+    doing: Doing = "training"
     place: str
     """Where its training thread is."""
     waits: bool
@@ -42,13 +50,19 @@ class Beat(BaseModel):
     is_over: bool = False
     """Whether its training has ended as it should."""
 
+    @property
+    def may_last(self) -> bool:
+        """Whether others wait for it longer than the timeout: if it hangs, it says so itself."""
+        return not self.is_over and (self.doing == "disk" or (self.doing == "preparing" and not self.waits))
+
     def name(self, rank: int) -> str:
         """Return what people call the process."""
         return f"process {rank} (pid {self.pid} on {self.host})"
 
 
-def find_place(thread: int) -> tuple[str, bool]:
+def find_place(thread: int, doing: Doing = "training") -> tuple[str, bool]:
     """Return where a thread is, as `data.py, line 14`, and whether it waits there for other processes."""
+    waiting = WAITS_BEFORE if doing == "preparing" else WAITS_IN
     frame = sys._current_frames().get(thread)
     if frame is None:
         return "", False
@@ -57,30 +71,36 @@ def find_place(thread: int) -> tuple[str, bool]:
     innermost = stack[-1]
     if place := place_in_stack(stack):
         # The user's model may be what called a layer that waits, such as synchronized batch normalization.
-        return place, any(part in innermost.filename for part in WAITS_IN)
-    waits = any(part in innermost.filename for part in WAITS_IN)
+        return place, any(part in innermost.filename for part in waiting)
+    waits = any(part in innermost.filename for part in waiting)
     return f"{innermost.name} in {Path(innermost.filename).name}", waits
 
 
 def why_stuck(beats: Mapping[int, Beat], unheard: Mapping[int, float], seconds: float) -> str:
-    """Say which of the processes holds up the others, which have waited for `seconds`.
+    """Say which of the processes holds up the others, which have waited for `seconds` or longer.
 
-    `unheard`: for how many seconds each has not been heard of.
+    `unheard`: for how many seconds each has not been heard of; one without a beat has never been.
     """
     alive = {rank: beat for rank, beat in beats.items() if not beat.is_over}
-    if silent := [rank for rank in alive if unheard.get(rank, 0.0) >= seconds / 2]:
-        return "; ".join(_silent(alive[rank], rank, unheard[rank]) for rank in silent)
+    if silent := [
+        rank for rank, late in unheard.items() if late >= seconds / 2 and (rank in alive or rank not in beats)
+    ]:
+        return "; ".join(_silent(alive.get(rank), rank, unheard[rank]) for rank in silent)
     if not alive:
         return f"the other processes have {NOT_HEARD_OF} {seconds:.0f} s"
     behind = _slowest(alive)
     if len(behind) < len(alive):
         return _held_up(alive, behind)
     busy = [rank for rank, beat in alive.items() if not beat.waits]
+    if late := [rank for rank in busy if alive[rank].still >= seconds / 2]:
+        busy = late  # the rest is at work
     if busy and len(busy) < len(alive):
         return _held_up(alive, busy)
     places = "; ".join(f"{beat.name(rank)} in {beat.place}" for rank, beat in alive.items())
-    step = next(iter(alive.values())).step
-    return f"all processes have {NOT_GONE_ON} {seconds:.0f} s at step {step}: {places}"
+    first = next(iter(alive.values()))
+    when = "before the training began" if first.doing == "preparing" else f"at step {first.step}"
+    longest = max(seconds, *(beat.still for beat in alive.values()))
+    return f"all processes have {NOT_GONE_ON} {longest:.0f} s {when}: {places}"
 
 
 def _slowest(alive: Mapping[int, Beat]) -> list[int]:
@@ -91,14 +111,31 @@ def _slowest(alive: Mapping[int, Beat]) -> list[int]:
 
 def _held_up(alive: Mapping[int, Beat], ranks: Sequence[int]) -> str:
     return "; ".join(
-        f"{alive[rank].name(rank)} has {NOT_GONE_ON} {alive[rank].still:.0f} s after step "
-        f"{alive[rank].step}, in {alive[rank].place}, and the others wait for it"
+        f"{alive[rank].name(rank)} has {NOT_GONE_ON} {alive[rank].still:.0f} s {_where(alive[rank])}, and "
+        "the others wait for it"
         for rank in ranks
     )
 
 
-def _silent(beat: Beat, rank: int, unheard: float) -> str:
+def _where(beat: Beat) -> str:
+    if beat.doing == "preparing":
+        return f"before the training began, in {beat.place}"
+    if beat.doing == "disk":
+        return f"after step {beat.step}: it waits for the disk with the checkpoints"
+    return f"after step {beat.step}, in {beat.place}"
+
+
+def _silent(beat: Beat | None, rank: int, unheard: float) -> str:
+    if beat is None:
+        return (
+            f"process {rank} has {NOT_HEARD_OF} {unheard:.0f} s: it was not started, hangs at its start, or "
+            "cannot reach the first process"
+        )
     return (
-        f"{beat.name(rank)} has {NOT_HEARD_OF} {unheard:.0f} s, last after step {beat.step}: it is "
+        f"{beat.name(rank)} has {NOT_HEARD_OF} {unheard:.0f} s, last {_when(beat)}: it is "
         "suspended or hangs, or its machine is off or cut off"
     )
+
+
+def _when(beat: Beat) -> str:
+    return "before the training began" if beat.doing == "preparing" else f"after step {beat.step}"

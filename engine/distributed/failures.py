@@ -48,7 +48,7 @@ class Failures:
 
     def __init__(self, store: Store, rank: int, size: int) -> None:
         self.watch: Watch | None = None
-        """What knows how far the others were; None before they train."""
+        """What knows how far the others were; None before they have met."""
         self._store = store
         self._rank = rank
         self._others = [other for other in range(size) if other != rank]
@@ -114,7 +114,8 @@ class Failures:
         return ""
 
     def _describe(self, rank: int, beat: Beat) -> str:
-        text = f"{beat.name(rank)} {UNTOLD} without a message after step {beat.step}"
+        when = "before the training began" if beat.doing == "preparing" else f"after step {beat.step}"
+        text = f"{beat.name(rank)} {UNTOLD} without a message {when}"
         kill = explain_kill(self._kills) if beat.host == socket.gethostname() else None
         return f"{text}: it {kill}" if kill else f"{text}: it was killed, or its machine is off"
 

@@ -27,11 +27,11 @@ from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.components.torch_compat import Replica
 from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
 from torchconsole.engine.distributed.failures import Failures, own_name
-from torchconsole.engine.distributed.meeting import meet
+from torchconsole.engine.distributed.meeting import LEADER_SECONDS, meet
 from torchconsole.engine.distributed.store import FOREVER, copy_of, wait_for
-from torchconsole.engine.distributed.watch import Watch, Watched
+from torchconsole.engine.distributed.watch import LONG, Watch, Watched
 from torchconsole.engine.errors import DeviceError, TrainingError
-from torchconsole.engine.run.membership import Membership
+from torchconsole.engine.run.membership import NOT_HEARD_OF, Membership
 from torchconsole.engine.text import first_line
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.progress import Progress
@@ -44,7 +44,11 @@ T = TypeVar("T")
 STORE_SECONDS = 300.0
 """How long to try to reach the store: the first process may start later than others."""
 
-PLAN, READY, STOP = "plan", "ready", "stop"
+PLAN, READY, STOP, MINUTES = "plan", "ready", "stop", "minutes"
+
+LEADER_IS_MISSING = (
+    f"process 0 has {NOT_HEARD_OF} {LEADER_SECONDS:.0f} s: it hangs at its start, or was not started"
+)
 
 LATER = timedelta(seconds=30)
 """How much longer than our own watch torch waits for a process: the watch knows which one is missing."""
@@ -70,7 +74,7 @@ class Job(Ranks):
     """
 
     def __init__(self, membership: Membership) -> None:
-        """Reach the store. Raises TrainingError if there is none within `STORE_SECONDS`."""
+        """Reach the store, and the leader there. Raises TrainingError if either does not come in time."""
         self.rank, self.size = membership.rank, membership.size
         self.local_size = membership.local_size
         self._membership = membership
@@ -100,6 +104,8 @@ class Job(Ranks):
             )
             self._store = meet(shared, leads=self.leads, complete=self._is_complete)
             self.failures = Failures(self._store, self.rank, self.size)
+        except TimeoutError as error:
+            raise TrainingError(LEADER_IS_MISSING) from error
         except (dist.DistError, RuntimeError) as error:
             where = f"{membership.host}:{membership.port}"
             raise TrainingError(
@@ -150,17 +156,21 @@ class Job(Ranks):
             self._store.set(f"{READY}/{self.rank}", f"{own_name(self.rank)}: {reason}")
 
     def form(self, device: torch.device, minutes: float, *, saves_together: bool = False) -> None:
-        """Join the process group, with nccl for tensors on GPUs and gloo for all others."""
+        """Join the process group, with nccl for tensors on GPUs and gloo for all others.
+
+        The watch finds out what hangs for so many `minutes`. Torch does not know what may last longer.
+        """
+        timeout = timedelta(minutes=LONG * minutes) + LATER
         dist.init_process_group(
             backend="cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
             store=PrefixStore("group", self._store),
             rank=self.rank,
             world_size=self.size,
-            timeout=timedelta(minutes=minutes) + LATER,
+            timeout=timeout,
         )
         self._is_formed = True
         if saves_together:
-            self.saves = dist.new_group(backend="gloo", timeout=timedelta(minutes=minutes))
+            self.saves = dist.new_group(backend="gloo", timeout=timeout)
 
     def leader_queue(self, commands: CommandQueue) -> LeaderQueue:
         """Return the channel of the leader's commands to all processes."""
@@ -172,18 +182,28 @@ class Job(Ranks):
         self._channel = FollowerQueue(PrefixStore("commands", self._store), self.rank)
         return self._channel
 
-    def watch(
-        self, progress: Progress, commands: CommandQueue, minutes: float, end: Callable[[str], object]
-    ) -> None:
-        """Watch over the training thread, which calls this, and over the other processes.
+    def watch(self, end: Callable[[str], object], minutes: float | None = None) -> None:
+        """Watch over the training thread, which calls this, and over the other processes, from now on.
 
-        Call `end` with the reason, in a thread, once nothing has gone on for so many minutes.
+        Call `end` with the reason, in a thread, once nothing has gone on for so many minutes, which the
+        leader tells the others.
         """
-        assert self._channel is not None
-        watched = Watched(progress, commands, self._channel)
-        self._watch = Watch(self._store, self.rank, self.size, 60 * minutes, watched, end)
+        limit = float(wait_for(self._store, MINUTES)) if minutes is None else minutes
+        self._watch = Watch(self._store, self.rank, self.size, 60 * limit, None, end)
         self.failures.watch = self._watch
         self._watch.start()
+        if minutes is not None:
+            self._store.set(MINUTES, str(minutes))
+
+    def watch_training(self, progress: Progress, commands: CommandQueue) -> None:
+        """Watch how far the training is: the preparation is over."""
+        assert self._watch is not None
+        assert self._channel is not None
+        self._watch.watched = Watched(progress, commands, self._channel)
+
+    def at_disk(self) -> contextlib.AbstractContextManager[None]:
+        """See `Ranks`."""
+        return super().at_disk() if self._watch is None else self._watch.at_disk()
 
     def save_store(self) -> Store:
         """Return the channel of the thread that tells the others what to save, or that is told."""

@@ -14,9 +14,13 @@ import uuid
 from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed import DistError
 
+from torchconsole.engine.config.schema import DistributedConfig
 from torchconsole.engine.distributed.store import copy_of, wait_for
 
 QUESTIONS, QUESTION, ANSWER = "questions", "question", "answer"
+
+LEADER_SECONDS = 60 * DistributedConfig().timeout
+"""How long to wait for the leader, which has the preset: the timeout in it is not known yet."""
 
 LOOK_SECONDS = 0.05
 """Seconds between two looks of the leader for questions."""
@@ -25,7 +29,8 @@ LOOK_SECONDS = 0.05
 def meet(store: Store, *, leads: bool, complete: threading.Event) -> Store:
     """Return the part of the store that only the processes of this start use. The others wait for the leader.
 
-    The leader answers in a thread until `complete` is set. Raises DistError if the store is gone.
+    The leader answers in a thread until `complete` is set. Raises DistError if the store is gone, and
+    TimeoutError if the leader has not come within `LEADER_SECONDS`.
     """
     if leads:
         name = uuid.uuid4().hex
@@ -35,7 +40,7 @@ def meet(store: Store, *, leads: bool, complete: threading.Event) -> Store:
     else:
         number = store.add(QUESTIONS, 1)
         store.set(f"{QUESTION}/{number}", "")
-        name = wait_for(store, f"{ANSWER}/{number}").decode()
+        name = wait_for(store, f"{ANSWER}/{number}", LEADER_SECONDS).decode()
     return PrefixStore(name, store)
 
 

@@ -17,7 +17,7 @@ from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
 from torchconsole.engine.distributed.failures import Failures, is_lost_process, own_name
-from torchconsole.engine.distributed.job import STOP, STORE_SECONDS
+from torchconsole.engine.distributed.job import LEADER_IS_MISSING, STOP, STORE_SECONDS
 from torchconsole.engine.distributed.meeting import meet
 from torchconsole.engine.distributed.store import FOREVER, copy_of
 from torchconsole.engine.errors import TrainingError
@@ -85,6 +85,8 @@ class ProgramJob(NoJob):
             shared = PrefixStore(f"torchconsole/{membership.attempt}/program/{number}", store)
             self._store: Store = meet(shared, leads=self.leads, complete=self._is_complete)
             self._failures = Failures(self._store, self.rank, self.size)
+        except TimeoutError as error:
+            raise TrainingError(LEADER_IS_MISSING) from error
         except (dist.DistError, RuntimeError) as error:
             raise TrainingError(
                 f"process {self.rank} cannot meet the others at {membership.host}:{port} (the port after "

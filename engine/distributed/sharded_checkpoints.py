@@ -59,13 +59,12 @@ class ShardedCheckpoints(JointCheckpoints):
         config: CheckpointConfig,
         state: TrainState,
         job: Job,
-        minutes: float,
         writer: ShardedWriter | None = None,
     ) -> None:
-        """The leader has the `writer`. At its end, another process waits so many `minutes` for it."""
+        """The leader has the `writer`."""
         super().__init__(config, state, writer or no_writer(), job)
         self._job = job
-        self._parts = None if job.leads else PartWriter(job, 60 * minutes)
+        self._parts = None if job.leads else PartWriter(job)
         if self._parts is not None:
             self._parts.start()
 
@@ -81,7 +80,8 @@ class ShardedCheckpoints(JointCheckpoints):
         """See `CheckpointManager`."""
         if self._parts is None:
             return super().flush()
-        self._parts.flush()
+        with self._job.at_disk():
+            self._parts.flush()
         return ""
 
     def restore_best(self, take_weights: Callable[[dict[str, Any]], object]) -> str:
@@ -108,10 +108,11 @@ class ShardedCheckpoints(JointCheckpoints):
     def _best(self, step: int) -> tuple[Path | None, dict[str, Any] | None, str]:
         """Return the folder of the best checkpoint, and its state without shards; or why there is none."""
         try:
-            folder = (self.folder / BEST).resolve()
-            if read_manifest(folder).step != step:
-                raise CheckpointError(f"the checkpoint of step {step:,} was not saved")
-            return folder, read_checkpoint(folder, nothing), ""
+            with self._job.at_disk():
+                folder = (self.folder / BEST).resolve()
+                if read_manifest(folder).step != step:
+                    raise CheckpointError(f"the checkpoint of step {step:,} was not saved")
+                return folder, read_checkpoint(folder, nothing), ""
         except CheckpointError as error:
             return None, None, str(error)
 
@@ -121,7 +122,8 @@ class ShardedCheckpoints(JointCheckpoints):
 
         like = self._joint_state.state_dict()
         try:
-            fill(saved, folder, lambda keys: keys[0] in ("model", "ema"), like)
+            with self._job.at_disk():
+                fill(saved, folder, lambda keys: keys[0] in ("model", "ema"), like)
         except CheckpointError as error:
             return saved, str(error)
         weights = {name: sharded_like(value, like["model"][name]) for name, value in saved["model"].items()}
@@ -181,11 +183,9 @@ class ShardedWriter(AsyncCheckpointWriter):
 class PartWriter(threading.Thread):
     """Writes this process's parts, when the leader's writer says so."""
 
-    def __init__(self, job: Job, seconds: float) -> None:
-        """`seconds`: how long `flush` waits at most."""
+    def __init__(self, job: Job) -> None:
         super().__init__(name="checkpoints", daemon=True)
         self._job = job
-        self._seconds = seconds
         self._store = job.save_store()
         self._changed = threading.Condition()
         self._parts: dict[str, Tensor] = {}
@@ -201,9 +201,9 @@ class PartWriter(threading.Thread):
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Wait until every save is over."""
+        """Wait until every save is over, or the leader has ended."""
         with self._changed:
-            self._changed.wait_for(lambda: self._dropped >= self._held or self._has_ended, self._seconds)
+            self._changed.wait_for(lambda: self._dropped >= self._held or self._has_ended)
 
     def run(self) -> None:
         """Write until the store is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import timedelta
 
@@ -13,10 +14,15 @@ SHORTEST_WAIT, LONGEST_WAIT = 0.0005, 0.05
 FOREVER = timedelta(days=365)
 
 
-def wait_for(store: Store, key: str) -> bytes:
-    """Return the value of `key` once it is set; signal handlers run meanwhile. Raises DistNetworkError."""
-    pause = SHORTEST_WAIT
+def wait_for(store: Store, key: str, seconds: float = math.inf) -> bytes:
+    """Return the value of `key` once it is set; signal handlers run meanwhile.
+
+    Raises DistNetworkError if the store is gone, and TimeoutError after so many seconds.
+    """
+    pause, deadline = SHORTEST_WAIT, time.monotonic() + seconds
     while not store.check([key]):
+        if time.monotonic() > deadline:
+            raise TimeoutError(key)
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_WAIT)
     return store.get(key)

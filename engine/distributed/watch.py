@@ -2,6 +2,9 @@
 
 Two threads: one exchanges the beats through the store, where it may hang itself if the network is cut. The
 other counts the seconds, and ends the process once the training thread has not gone on for the timeout.
+
+What may take longer is not counted up to `LONG` times the timeout: a preparation that computes or reads, and
+waiting for the disk with the checkpoints. Nor is waiting for another process that does so.
 """
 
 from __future__ import annotations
@@ -10,14 +13,15 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from torch._C._distributed_c10d import Store
 from torch.distributed import DistError
 
 from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
-from torchconsole.engine.distributed.diagnosis import Beat, find_place, why_stuck
+from torchconsole.engine.distributed.diagnosis import Beat, Doing, find_place, why_stuck
 from torchconsole.engine.distributed.store import copy_of
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.progress import Progress
@@ -27,8 +31,14 @@ BEAT, VERDICT = "beat", "verdict"
 BEAT_SECONDS = 2.0
 """Seconds between two beats; a tenth of the timeout if that is shorter."""
 
-SOON = 0.05
-"""Seconds between two beats until all processes have been heard of once: one may be gone soon after."""
+LONG = 10
+"""How many times the timeout a preparation may take, or a wait for the disk with the checkpoints."""
+
+LEAST_WORK = 0.0005
+"""Share of a core that a preparation takes at least, else it hangs.
+
+A loop that polls every second takes less; a download or a scan of a slow disk takes more.
+"""
 
 GRACE_BEATS = 3
 """Beats that a process which does not lead leaves the leader to say what has happened."""
@@ -43,7 +53,10 @@ class Watched(NamedTuple):
 
 
 class Watch:
-    """Watches over the training thread of this process, which creates it, and over the other processes."""
+    """Watches over the training thread of this process, which creates it, and over the other processes.
+
+    From their start on; `watched` is known once the training begins.
+    """
 
     def __init__(
         self,
@@ -51,7 +64,7 @@ class Watch:
         rank: int,
         size: int,
         seconds: float,
-        watched: Watched,
+        watched: Watched | None,
         end: Callable[[str], object],
     ) -> None:
         """`end` is called in a thread with the reason once nothing has gone on for `seconds`."""
@@ -64,19 +77,34 @@ class Watch:
         self._others = [other for other in range(size) if other != rank]
         self._seconds = seconds
         self._period = min(BEAT_SECONDS, seconds / 10)
-        self._watched = watched
+        self.watched = watched
+        """How far the training is; None while this process prepares it."""
         self._end = end
         self._thread = threading.get_ident()
+        self._clock = time.pthread_getcpuclockid(self._thread)
         self._number = 0
-        self._still = 0.0
+        self._mark = (-1, -1)
+        self._worked = 0.0
+        self._still = self._held = 0.0
+        self._is_at_disk = False
         self._is_over = False
         self._closed = threading.Event()
 
     def start(self) -> None:
         """Start to exchange beats and to judge them."""
-        self._exchange()
+        with contextlib.suppress(DistError):  # the training thread will find out too
+            self._exchange()
         for work in (self._exchange_forever, self._judge_forever):
             threading.Thread(target=work, name="torchconsole-watch", daemon=True).start()
+
+    @contextlib.contextmanager
+    def at_disk(self) -> Iterator[None]:
+        """Say that the training thread waits for the disk with the checkpoints."""
+        before, self._is_at_disk = self._is_at_disk, True
+        try:
+            yield
+        finally:
+            self._is_at_disk = before
 
     def close(self) -> None:
         """Tell the others that the training of this process has ended as it should."""
@@ -85,7 +113,7 @@ class Watch:
 
     def _exchange_forever(self) -> None:
         with contextlib.suppress(DistError):  # the others are then not heard of any more
-            while not self._closed.wait(self._period if len(self.beats) > len(self._others) else SOON):
+            while not self._closed.wait(self._period):
                 self._exchange()
             self._say()
 
@@ -109,27 +137,32 @@ class Watch:
 
     def _own(self) -> Beat:
         self._number += 1
-        place, waits = find_place(self._thread)
+        doing: Doing = "disk" if self._is_at_disk else "training" if self.watched else "preparing"
+        place, waits = find_place(self._thread, doing)
+        step, batches = self._progress()
         return Beat(
             number=self._number,
             host=socket.gethostname(),
             pid=os.getpid(),
-            step=self._watched.progress.step,
-            batches=self._watched.commands.batches,
-            still=self._still,
+            step=max(step, 0),
+            batches=max(batches, 0),
+            still=self._held if self._takes_too_long() else self._still,
+            doing=doing,
             place=place,
             waits=waits,
             is_over=self._is_over,
         )
 
+    def _progress(self) -> tuple[int, int]:
+        """Return the steps and the batches until now; -1 before the training begins."""
+        if self.watched is None:
+            return -1, -1
+        return self.watched.progress.step, self.watched.commands.batches
+
     def _judge_forever(self) -> None:
         """Count in beats and not by a clock: while the whole job is suspended, nobody is late."""
-        mark = (-1, -1)
         while not self._closed.wait(self._period):
-            now = self._watched.progress.step, self._watched.commands.batches
-            is_still = now == mark and not self._watched.channel.is_waiting
-            self._still = self._still + self._period if is_still else 0.0
-            mark = now
+            self._count()
             for rank in self._others:
                 self.unheard[rank] = self.unheard.get(rank, 0.0) + self._period
             if self.verdict or self._is_stuck():
@@ -137,14 +170,43 @@ class Watch:
         else:
             return
         if not self.verdict:
-            self.verdict = why_stuck(dict(self.beats), dict(self.unheard), self._seconds)
+            self.verdict = why_stuck(self._latest(), dict(self.unheard), self._seconds)
         if self._rank:
             self._closed.wait(GRACE_BEATS * self._period)
         if not self._closed.is_set():
             self._end(self.verdict)
 
+    def _latest(self) -> dict[int, Beat]:
+        """Return the beats of all, this process's as it is now."""
+        return self.beats | {self._rank: self._own()}
+
+    def _count(self) -> None:
+        """Count for how long the training thread has not gone on."""
+        now, worked = self._progress(), time.clock_gettime(self._clock)
+        is_paused = self.watched is not None and self.watched.channel.is_waiting
+        if now != self._mark or is_paused:
+            self._still = self._held = 0.0
+        else:
+            self._held += self._period
+            if self.watched is None and worked - self._worked >= LEAST_WORK * self._period:
+                self._still = 0.0
+            elif not self._may_last():
+                self._still += self._period
+        self._mark, self._worked = now, worked
+
+    def _may_last(self) -> bool:
+        """Whether the training thread waits for a disk, or for another process that may take long."""
+        own = self.beats.get(self._rank)
+        waits = own is not None and own.waits
+        return self._is_at_disk or (
+            waits and any(self.beats[rank].may_last for rank in self._others if rank in self.beats)
+        )
+
+    def _takes_too_long(self) -> bool:
+        return self._held >= LONG * self._seconds
+
     def _is_stuck(self) -> bool:
-        if self._still >= self._seconds:
+        if self._still >= self._seconds or self._takes_too_long():
             return True
         return any(
             seconds >= self._seconds

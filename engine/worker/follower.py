@@ -68,6 +68,7 @@ def _follow(membership: Membership, *, trusts: bool) -> None:
     _forward_signals(job)
     try:
         with job.failures.shared():
+            job.watch(partial(_end, job.rank))
             within_memory(lambda: _train(job, trusts=trusts))
     except Exception as error:
         job.report_failure(str(error) if isinstance(error, TorchconsoleError) else error_summary(error))
@@ -98,7 +99,7 @@ def _train(job: Job, *, trusts: bool) -> None:
     checkpoints = _checkpoints(preset, state, job)
     commands = CommandQueue()
     trainer = Trainer(setup, state, checkpoints, commands, nowhere, job.follower_queue())
-    job.watch(state.progress, commands, preset.distributed.timeout, partial(_end, job.rank))
+    job.watch_training(state.progress, commands)
     send_loads(job, LoadMeter(job.rank, device, trainer.phases, setup.effective_batch))
     trainer.run()
     job.leave()
@@ -117,7 +118,7 @@ def _checkpoints(preset: Preset, state: TrainState, job: Job) -> CheckpointManag
         return JointCheckpoints(preset.checkpoint, state, no_writer(), job)
     from torchconsole.engine.distributed.sharded_checkpoints import ShardedCheckpoints
 
-    return ShardedCheckpoints(preset.checkpoint, state, job, preset.distributed.timeout)
+    return ShardedCheckpoints(preset.checkpoint, state, job)
 
 
 def _require_folder(preset: Preset, run: str) -> None:

@@ -15,8 +15,9 @@ import io
 import logging
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,8 @@ class _Training:
         self._signals = signals
         self._own_name = ""
         """What begins the reason why this process fails if it is one of several that train together."""
+        self._flush: Callable[[], object] = lambda: None
+        """Waits until all checkpoints are written, as soon as there may be some."""
 
     def run(self, *, resume: bool) -> int:
         """Train, and report how that ended; return the exit status. Raises what no message explains."""
@@ -203,17 +206,18 @@ class _Training:
                 from torchconsole.engine.training.failures import within_memory
                 from torchconsole.engine.worker.prepare import prepare
 
-            job = self._join()
+            job = self._join(preset.distributed.timeout)
             parts = preset, self._place, self._commands, self._event_queue, self.trackers, job
             with _sharing_failures(job):
                 trainer = within_memory(lambda: prepare(*parts, resume=resume), preset.data)
         self._server.step_times = lambda: trainer.phases.times
         self._place.follow_with(lambda folder: trainer.checkpoints.move_to(folder.checkpoints))
+        self._flush = trainer.checkpoints.flush
         _freeze_garbage_collection()
         begin = trainer.state.progress.step
         try:
             if job is not None:
-                self._watch(job, trainer, preset.distributed.timeout)
+                self._begin_together(job, trainer)
             with _sharing_failures(job):
                 outcome = within_memory(trainer.run, preset.data)
         finally:
@@ -225,8 +229,11 @@ class _Training:
             job.leave()
         return outcome
 
-    def _join(self) -> Job | None:
-        """Meet the other processes if a launcher started several. Raises RunError, TrainingError."""
+    def _join(self, minutes: float) -> Job | None:
+        """Meet the other processes if a launcher started several. Raises RunError, TrainingError.
+
+        All watch over each other from now on; one that hangs for so many minutes ends the run.
+        """
         membership = read_membership(os.environ) if JOINS in os.environ else None
         if membership is None:
             return None
@@ -238,23 +245,29 @@ class _Training:
 
         job = Job(membership)
         job.watch_for_stop(stop)
+        job.watch(lambda reason: self._end_at_once(reason, 60 * minutes), minutes)
         return job
 
-    def _watch(self, job: Job, trainer: Trainer, minutes: float) -> None:
-        """Watch over the processes of the job; a reason why this one fails names it from now on."""
+    def _begin_together(self, job: Job, trainer: Trainer) -> None:
+        """Watch how far the training is; a reason why this process fails names it from now on."""
         from torchconsole.engine.distributed.failures import own_name
 
-        def end(reason: str) -> None:
-            # The training thread hangs, and nothing can be raised in it.
-            report_error(reason)
-            self._event_queue.emit(RunFailed(reason=reason))
-            trainer.checkpoints.flush()
-            self._server.close()
-            self.trackers.close()
-            end_at_once(1)
-
         self._own_name = f"{own_name(job.rank)}: "
-        job.watch(trainer.state.progress, self._commands, minutes, end)
+        job.watch_training(trainer.state.progress, self._commands)
+
+    def _end_at_once(self, reason: str, seconds: float) -> None:
+        """End this process from another thread: the training thread hangs, and nothing can be raised in it.
+
+        A checkpoint that is being written is waited for so many seconds: it may be the disk that hangs.
+        """
+        report_error(reason)
+        self._event_queue.emit(RunFailed(reason=reason))
+        flushing = threading.Thread(target=self._flush, name="flush", daemon=True)
+        flushing.start()
+        flushing.join(seconds)
+        self._server.close()
+        self.trackers.close()
+        end_at_once(1)
 
     def _run_script(self, script: Script, *, resume: bool) -> RunFinished:
         self._event_queue.emit(PhaseChanged(phase="importing torch"))

@@ -127,10 +127,9 @@ def _checkpoints(
     from torchconsole.engine.distributed.checkpoints import JointCheckpoints
     from torchconsole.engine.distributed.sharded_checkpoints import ShardedCheckpoints, ShardedWriter
 
-    config, minutes = preset.checkpoint, preset.distributed.timeout
     if isinstance(writer, ShardedWriter):
-        return ShardedCheckpoints(config, state, job, minutes, writer)
-    return JointCheckpoints(config, state, writer, job)
+        return ShardedCheckpoints(preset.checkpoint, state, job, writer)
+    return JointCheckpoints(preset.checkpoint, state, writer, job)
 
 
 def _write_preset(place: RunPlace, preset: Preset) -> None:

@@ -90,6 +90,9 @@ def kill(*_):
 Checkpoints have the number of the step, and by the dropout the losses depend on the random state.
 """
 
+UNCHANGED = ("optimizer.lr=1e-12", "early_stopping={patience=50, restore_best=true}")
+"""Weights that do not change: the first evaluation has the best ones."""
+
 METRICS = ("train/loss", "lr", "val/loss")
 
 
@@ -148,6 +151,41 @@ def test_a_process_that_is_killed_before_the_training_begins_is_named(own: User)
     assert record["reason"].startswith("process 1 "), record["reason"]
     assert "was killed by SIGKILL" in record["reason"]
     assert done.returncode == 1, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_hangs_before_the_training_begins_is_named(own: User, rank: int) -> None:
+    let_fail(own, "prepares", rank)
+    done = own.run("train", "own", "--trust", "--headless", "--nproc", "2", timeout=SECONDS)
+    (run,) = own.runs()
+    record = own.record(run)
+    assert record["status"] == "failed"
+    assert record["reason"].startswith(f"process {rank} (pid "), record["reason"]
+    assert " before the training began, in faulty_rows.py, line " in record["reason"]
+    assert record["reason"] in done.stdout + done.stderr
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_slow_disk_is_no_hang(own: User, strategy: str) -> None:
+    """With fsdp, the next save waits for the one before; with ddp, the end waits for the best weights."""
+    minutes = 0.1
+    slow = own.folder / "slow"
+    slow.touch()
+    settings = "training.max_steps=40", f"distributed.timeout={minutes}", f"distributed.strategy={strategy}"
+    words = [word for setting in (*settings, *UNCHANGED) for word in ("--set", setting)]
+    done = own.run("train", "own", "--trust", "--nproc", "2", "--detach", *words, timeout=SECONDS)
+    run = done.stdout.strip()
+    wait_until(lambda: own.last_step(run) >= 10, "the last step", SECONDS)
+    over = time.monotonic() + 3 * 60 * minutes
+    wait_until(lambda: time.monotonic() > over, "three times the timeout")
+    record = own.record(run)
+    assert record["status"] in LIVE_STATUSES, record["reason"]
+    slow.unlink()
+    wait_until(lambda: own.record(run)["status"] not in LIVE_STATUSES, "the end", SECONDS)
+    record = own.record(run)
+    assert record["status"] == "finished", record["reason"]
+    assert "the weights are those of step 13," in record["reason"], record["reason"]
 
 
 def test_a_process_whose_parameters_differ_is_named(user: User, torchrun: Torchrun) -> None:

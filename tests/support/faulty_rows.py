@@ -1,6 +1,7 @@
 """Data of a user's own whose process fails once, as the variable FAULT says: `KIND RANK`.
 
 It fails when the run has its first checkpoint, and leaves a file `failed` then; of the kind `start`, at once.
+Of the kind `prepares` it hangs at once. While there is a file `slow`, no checkpoint is written.
 """
 
 from __future__ import annotations
@@ -17,12 +18,21 @@ FAILED = Path("failed")
 CHECKPOINT = "disturbed/checkpoints/last/state.pt"
 
 
+AT_ONCE = {"start": "SIGKILL", "prepares": "hangs"}
+
+SLOW = Path("slow")
+
+fsync = os.fsync
+
+
 class Rows(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
     """Rows of four numbers, in two classes."""
 
     def __init__(self) -> None:
-        if os.environ.get("FAULT") == f"start {os.environ.get('RANK')}":
-            fail("SIGKILL")
+        os.fsync = slow_fsync
+        kind, rank = os.environ.get("FAULT", "none -1").split()
+        if os.environ.get("RANK") == rank and kind in AT_ONCE:
+            fail(AT_ONCE[kind])
 
     def __len__(self) -> int:
         return 256
@@ -33,6 +43,13 @@ class Rows(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
             FAILED.touch()
             fail(kind)
         return torch.tensor([index % 2, index % 3, index % 5, index % 7]).float(), index % 2
+
+
+def slow_fsync(file: int) -> None:
+    """Write to a disk that is slow, in the place of `os.fsync`; it has the checkpoints only."""
+    while SLOW.exists() and "/checkpoints" in str(Path(f"/proc/self/fd/{file}").readlink()):
+        threading.Event().wait(0.01)
+    fsync(file)
 
 
 def fail(kind: str) -> None:

@@ -55,7 +55,7 @@ def losses(device: torch.device, folder: Path, *overrides: str) -> list[float]:
             assert all(map(is_sharded, setup.model.parameters()))
         writer = ShardedWriter(job, folder, 2, events.emit)
         writer.start()
-        checkpoints = ShardedCheckpoints(preset.checkpoint, state, job, 1.0, writer)
+        checkpoints = ShardedCheckpoints(preset.checkpoint, state, job, writer)
         Trainer(setup, state, checkpoints, CommandQueue(), events).run()
         writer.close()
     return [loss for _, loss in events.losses]

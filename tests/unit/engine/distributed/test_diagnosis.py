@@ -6,19 +6,28 @@ import threading
 
 import pytest
 
-from torchconsole.engine.distributed.diagnosis import Beat, find_place, why_stuck
+from torchconsole.engine.distributed.diagnosis import Beat, Doing, find_place, why_stuck
 
 PLACE = "all_reduce in distributed_c10d.py"
 
 
-def beat(step: int = 7, *, place: str = PLACE, waits: bool = True, is_over: bool = False) -> Beat:
+def beat(
+    step: int = 7,
+    *,
+    place: str = PLACE,
+    waits: bool = True,
+    is_over: bool = False,
+    doing: Doing = "training",
+    still: float = 30.0,
+) -> Beat:
     return Beat(
         number=3,
         host="gpu7",
         pid=42,
         step=step,
         batches=step,
-        still=30.0,
+        still=still,
+        doing=doing,
         place=place,
         waits=waits,
         is_over=is_over,
@@ -52,9 +61,31 @@ def beat(step: int = 7, *, place: str = PLACE, waits: bool = True, is_over: bool
             f"all processes have not gone on for 30 s at step 7: process 0 (pid 42 on gpu7) in {PLACE}; "
             f"process 1 (pid 42 on gpu7) in {PLACE}",
         ),
+        (
+            {0: beat(0, doing="preparing")},
+            {1: 30.0},
+            "process 1 has not been heard of for 30 s: it was not started, hangs at its start, or cannot "
+            "reach the first process",
+        ),
+        (
+            {
+                0: beat(0, doing="preparing"),
+                1: beat(0, doing="preparing", place="data.py, line 3", waits=False),
+                2: beat(0, doing="preparing", place="data.py, line 9", waits=False, still=0.0),
+            },
+            {1: 1.0, 2: 1.0},
+            "process 1 (pid 42 on gpu7) has not gone on for 30 s before the training began, in data.py, line "
+            "3, and the others wait for it",
+        ),
+        (
+            {0: beat(doing="disk", waits=False, still=300.0), 1: beat()},
+            {1: 1.0},
+            "process 0 (pid 42 on gpu7) has not gone on for 300 s after step 7: it waits for the disk with "
+            "the checkpoints, and the others wait for it",
+        ),
         ({1: beat(is_over=True)}, {1: 60.0}, "the other processes have not been heard of for 30 s"),
     ],
-    ids=["silent", "busy", "behind", "unknown", "none"],
+    ids=["silent", "busy", "behind", "unknown", "missing", "prepares", "disk", "none"],
 )
 def test_who_holds_up_the_others(beats: dict[int, Beat], unheard: dict[int, float], reason: str) -> None:
     assert why_stuck(beats, unheard, 30.0) == reason
@@ -76,4 +107,5 @@ def test_the_line_of_the_users_code_is_where_a_thread_is() -> None:
     thread.join()
     assert place.startswith("test_diagnosis.py, line ")
     assert not waits
+    assert find_place(thread.ident, "preparing") == ("", False)
     assert find_place(-1) == ("", False)

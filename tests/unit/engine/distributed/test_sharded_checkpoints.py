@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,8 +105,9 @@ def test_best_weights_that_a_process_cannot_read_cost_the_run_nothing_else(
     )
     job: Any = SimpleNamespace(leads=True, of_leader=lambda item: item, share_state=lambda item: item)
     job.gather = lambda item: ["", item]
+    job.at_disk = nullcontext
     writer = ShardedWriter(job, tmp_path, 2, lambda event: None)
-    checkpoints = ShardedCheckpoints(CheckpointConfig(), state, job, 1.0, writer)
+    checkpoints = ShardedCheckpoints(CheckpointConfig(), state, job, writer)
     monkeypatch.setattr(checkpoints, "_best", lambda step: (tmp_path, {}, ""))
     monkeypatch.setattr(sharded_checkpoints, "fill", fail)
     taken: list[object] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 from torch.distributed import Store, TCPStore
 
 from tests.support.program_user import wait_until
+from torchconsole.engine.distributed import watch
 from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
 from torchconsole.engine.distributed.diagnosis import Beat
 from torchconsole.engine.distributed.watch import Watch, Watched
@@ -20,26 +22,36 @@ SECONDS = 0.5
 
 
 class Process:
-    """One of two processes of a job, in a thread of this one."""
+    """One of two processes of a job, in a thread of this one. It trains, unless it `prepares`."""
 
-    def __init__(self, store: Store, rank: int) -> None:
+    def __init__(self, store: Store, rank: int, *, prepares: bool = False) -> None:
         commands = CommandQueue()
         self.queue = LeaderQueue(commands, store, 2) if rank == 0 else FollowerQueue(store, rank)
         self.progress = Progress()
         self.reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
-        watched = Watched(self.progress, commands, self.queue)
+        watched = None if prepares else Watched(self.progress, commands, self.queue)
         self.watch = Watch(store, rank, 2, SECONDS, watched, self.reasons.put)
         self.watch.start()
+
+    def wait_for_beats(self, count: int) -> None:
+        """Wait until it has judged as often as the timeout has beats, so many times over."""
+        first = self.watch.beats[self.watch._rank].number
+        wait_until(lambda: self.watch.beats[self.watch._rank].number > first + count, "some beats")
 
 
 @pytest.fixture
 def both() -> Iterator[list[Process]]:
     store = TCPStore("127.0.0.1", 0, 1, is_master=True, wait_for_workers=False)
     processes = [Process(store.clone(), rank) for rank in range(2)]  # type: ignore[attr-defined]
+    wait_until(lambda: all(len(process.watch.beats) == 2 for process in processes), "the first beats")
     yield processes
     for process in processes:
         process.watch.close()
     wait_until(lambda: not is_any_watching(), "the end of the threads")
+
+
+def is_at_disk(beat: Beat | None) -> bool:
+    return beat is not None and beat.doing == "disk"
 
 
 def is_any_watching() -> bool:
@@ -70,6 +82,59 @@ def test_one_that_says_nothing_any_more_is_named_in_a_pause_too() -> None:
     reason = process.reasons.get(timeout=60)
     process.watch.close()
     assert reason.startswith("process 1 (pid 42 on gpu7) has not been heard of for ")
+    wait_until(lambda: not is_any_watching(), "the end of the threads")
+
+
+def test_one_that_waits_for_the_disk_may_take_longer(both: list[Process]) -> None:
+    """Nor is the other one late, which waits for it in this thread: the test takes the place of torch."""
+    with both[0].watch.at_disk(), both[1].watch.at_disk():
+        both[0].wait_for_beats(20)
+        assert all(process.reasons.empty() for process in both)
+        assert both[1].watch.beats[0].doing == "disk"
+    assert both[0].reasons.get(timeout=60)
+
+
+def test_a_disk_that_does_not_answer_ends_the_run_at_last(
+    both: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with both[0].watch.at_disk(), both[1].watch.at_disk():
+        both[0].progress.step = 4
+        wait_until(lambda: is_at_disk(both[0].watch.beats.get(1)), "a beat of the second")
+        monkeypatch.setattr(watch, "LONG", 2)
+        reason = both[0].reasons.get(timeout=60)
+    assert reason.startswith("process 1 (pid "), reason
+    assert "after step 0: it waits for the disk" in reason
+
+
+def test_a_hang_before_the_training_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = TCPStore("127.0.0.1", 0, 1, is_master=True, wait_for_workers=False)
+    said = Beat(number=1, host="gpu7", pid=42, step=0, batches=0, still=0.0, place="", waits=True)
+    store.set("beat/1", said.model_copy(update={"is_over": True}).model_dump_json())
+    monkeypatch.setattr(watch, "LEAST_WORK", 2.0)  # the thread that waits here never takes as much
+    process = Process(store, 0, prepares=True)
+    reason = process.reasons.get(timeout=60)
+    process.watch.close()
+    assert re.match(r"all processes have not gone on for \S+ s before the training began: process 0 ", reason)
+    wait_until(lambda: not is_any_watching(), "the end of the threads")
+
+
+def test_a_preparation_that_works_may_take_longer() -> None:
+    store = TCPStore("127.0.0.1", 0, 1, is_master=True, wait_for_workers=False)
+    both = [Process(store.clone(), rank, prepares=True) for rank in range(2)]  # type: ignore[attr-defined]
+    both[0].wait_for_beats(20)  # polls, which is work enough
+    assert all(process.reasons.empty() for process in both)
+    for process in both:
+        process.watch.close()
+    wait_until(lambda: not is_any_watching(), "the end of the threads")
+
+
+def test_one_that_never_comes_is_named() -> None:
+    store = TCPStore("127.0.0.1", 0, 1, is_master=True, wait_for_workers=False)
+    process = Process(store, 0, prepares=True)
+    reason = wait_until(lambda: not process.reasons.empty() and process.reasons.get(), "the reason")
+    process.watch.close()
+    assert reason.startswith("process 1 has not been heard of for "), reason
+    assert "was not started" in reason
     wait_until(lambda: not is_any_watching(), "the end of the threads")
 
 
