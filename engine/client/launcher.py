@@ -39,6 +39,7 @@ from torchconsole.engine.run.registry import register
 from torchconsole.engine.run.resume_checks import Spent, check_resumable, check_unfinished, inherit
 from torchconsole.engine.run.script_runs import refuse_script, script_of
 from torchconsole.engine.run.slurm import own_job
+from torchconsole.engine.run.trained_batch import trained_batch
 from torchconsole.engine.system_limits import explain_limit
 
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
@@ -194,8 +195,8 @@ def resume_run(
     if script is None:
         with suppress(PresetError):  # the worker says what is wrong with the preset
             current = preset or read_preset(folder.preset_file)
-            trained_by = record.detail("processes", int)
-            processes = choose_processes(current, resumes=takes_fewer, trained_by=trained_by)
+            trained = trained_batch(record, folder)
+            processes = choose_processes(current, resumes=takes_fewer, trained=trained)
     _await_end(folder)
     before = Before(record, folder.metrics_bytes())
     fresh = replace(
@@ -256,8 +257,8 @@ def branch_run(
     It inherits the parent's history up to the checkpoint. `takes_fewer` as in `resume_run`. Raises RunError,
     DeviceError, and CheckpointError if the checkpoint cannot be read.
     """
-    trained_by = parent.load_record().detail("processes", int)
-    processes = choose_processes(preset, resumes=takes_fewer, trained_by=trained_by)
+    trained = trained_batch(parent.load_record(), parent)
+    processes = choose_processes(preset, resumes=takes_fewer, trained=trained)
     manifest = read_manifest(checkpoint)
     check_unfinished(f"{parent.name}@{manifest.step}", preset, Spent(manifest.epoch, manifest.step))
     before = parent.load_record()

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 import psutil
 
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.config.together import require_trainable_together
 from torchconsole.engine.errors import DeviceError
 from torchconsole.engine.run.cgroups import free_memory
-from torchconsole.engine.run.membership import JOINS
+from torchconsole.engine.run.membership import JOINS, read_membership
+from torchconsole.engine.run.trained_batch import TrainedBatch
 
 MOST_USED = 0.05
 """Share of its memory that a free GPU may have in use, by a desktop for example."""
@@ -49,12 +51,26 @@ class Gpus:
     """Whether a batch system has chosen them already."""
 
 
-def choose_processes(preset: Preset, *, resumes: bool = False, trained_by: int | None = None) -> Processes:
+def choose_processes(
+    preset: Preset, *, resumes: bool = False, trained: TrainedBatch | None = None, machines: int = 1
+) -> Processes:
     """Return the processes that `distributed.processes` asks for; one where a launcher has started several.
 
-    A run that `resumes` takes fewer if fewer GPUs are free. `trained_by`: how many trained it, on all
-    machines, if that is known. Raises DeviceError.
+    A run that `resumes` takes fewer if fewer GPUs are free. `trained`: by how many it was trained, if that is
+    known. Raises DeviceError; and what the workers would find out later, too: ComponentError if several
+    processes cannot train the preset, and RunError if so many cannot resume the run.
     """
+    chosen = _choose(preset, resumes, trained)
+    joined = read_membership(os.environ) if JOINS in os.environ else None
+    count = joined.size if joined else chosen.count * machines
+    if count > 1:
+        require_trainable_together(preset, on_cpu=preset.training.device == "cpu")
+    if trained is not None:
+        trained.divided(preset, count)
+    return chosen
+
+
+def _choose(preset: Preset, resumes: bool, trained: TrainedBatch | None) -> Processes:
     wanted = preset.distributed.processes
     if JOINS in os.environ or wanted == 1:
         return ONE
@@ -69,7 +85,7 @@ def choose_processes(preset: Preset, *, resumes: bool = False, trained_by: int |
     _require_memory(wanted)
     gpus = Gpus([], [], are_chosen=False) if on_cpu else _gpus()
     if resumes:
-        return _as_before(preset, wanted, gpus, trained_by or wanted)
+        return _as_before(preset, wanted, gpus, trained.processes if trained else wanted)
     if len(gpus.free) >= wanted:
         return Processes(wanted, _only(gpus, wanted))
     return Processes(wanted, note=_in_use(gpus, wanted))

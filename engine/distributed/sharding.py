@@ -28,13 +28,13 @@ from torch.optim import Optimizer
 
 from torchconsole.engine.components.penalty import build_penalty
 from torchconsole.engine.components.shards import SHARDS, fill, local, take_shards
+from torchconsole.engine.config.together import DDP
 from torchconsole.engine.distributed.failures import is_lost_process
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.precision import AUTOCAST
 from torchconsole.engine.training.preserve import preserve
 from torchconsole.engine.training.setup import TrainingSetup
-from torchconsole.engine.training.shardable import DDP
 from torchconsole.engine.training.train_state import TrainState, UnreadParts
 from torchconsole.engine.training.trial import first_batch, forward_and_backward
 

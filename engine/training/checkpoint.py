@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -42,6 +42,7 @@ from torchconsole.engine.run.names import (
     STATE_FILE,
     TEMPORARY,
 )
+from torchconsole.engine.run.trained_batch import TrainedBatch
 
 UNREADABLE = (
     pickle.UnpicklingError, RuntimeError, struct.error, AssertionError, TypeError, KeyError, IndexError,
@@ -49,14 +50,6 @@ UNREADABLE = (
     OverflowError,
 )  # fmt: skip
 """What torch.load raises for a damaged file."""
-
-
-class TrainedBatch(NamedTuple):
-    """The samples of a step, gradients that are accumulated aside."""
-
-    size: int
-    """Samples of one process."""
-    processes: int
 
 
 def write_checkpoint(

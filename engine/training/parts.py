@@ -23,13 +23,13 @@ from torchconsole.engine.components.models.weights import is_file_name
 from torchconsole.engine.components.parameters import freeze
 from torchconsole.engine.components.ranks import ALONE, Ranks
 from torchconsole.engine.config.schema import DistributedConfig, ModelConfig, Preset, TrainingConfig
+from torchconsole.engine.config.together import require_trainable_together
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.text import did_you_mean
 from torchconsole.engine.training.elements import separate_buffers
 from torchconsole.engine.training.precision import Precision, choose_precision
 from torchconsole.engine.training.randomness import require_determinism, seed_everything
-from torchconsole.engine.training.shardable import require_shardable
 
 EMA_PREFIX = "val/ema_"
 """Prefix of the metrics of the averaged weights."""
@@ -77,8 +77,8 @@ def build_parts(
     training = preset.training
     if training.threads != "auto":
         torch.set_num_threads(training.threads)
-    if preset.distributed.strategy == "fsdp" and not ranks.is_alone:
-        require_shardable(preset, device)
+    if not ranks.is_alone:
+        require_trainable_together(preset, on_cpu=device.type == "cpu")
     set_current_device(device)
     seed_everything(training.seed)
     require_determinism(training.deterministic)
@@ -87,10 +87,8 @@ def build_parts(
     report(PhaseChanged(phase="building the model"))
     config = without_weights_file(preset.model) if from_checkpoint else preset.model
     model = build_model(config, data.spec, user_code, report)
-    model = place_model(
-        _with_shared_statistics(model, preset.distributed, device, ranks), config.device_map, device
-    )
-    check_processes(model, config.device_map, preset.distributed, ranks)
+    model = place_model(_with_shared_statistics(model, preset.distributed, ranks), config.device_map, device)
+    check_processes(model, config.device_map, ranks)
     separate_buffers(model)
     if training.channels_last:
         convert_conv2d_weight_memory_format(model, torch.channels_last)
@@ -111,17 +109,10 @@ def build_parts(
     )
 
 
-def _with_shared_statistics(
-    model: nn.Module, config: DistributedConfig, device: torch.device, ranks: Ranks
-) -> nn.Module:
-    """Have batch normalization use the samples of all processes. Raises ComponentError on the CPU."""
+def _with_shared_statistics(model: nn.Module, config: DistributedConfig, ranks: Ranks) -> nn.Module:
+    """Have batch normalization use the samples of all processes, if the preset says so."""
     if ranks.is_alone or not config.sync_batchnorm:
         return model
-    if device.type == "cpu":
-        raise ComponentError(
-            "distributed.sync_batchnorm: torch has it for GPUs only, and this training runs on the CPU; set "
-            "it to false"
-        )
     converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return converted
 

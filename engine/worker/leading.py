@@ -11,8 +11,8 @@ from torchconsole.engine.analysis.start_check import CheckedSetup
 from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.errors import RunError
-from torchconsole.engine.training.checkpoint import TrainedBatch, read_batch
+from torchconsole.engine.run.trained_batch import named_processes
+from torchconsole.engine.training.checkpoint import read_batch
 from torchconsole.engine.training.setup import TrainingSetup, lr_factor
 from torchconsole.engine.training.train_state import TrainState
 
@@ -88,38 +88,19 @@ def fit_batch_size(preset: Preset, checkpoints: Sequence[Path], processes: int) 
     saved = next(filter(None, map(read_batch, checkpoints)), None)
     if saved is None:
         return preset
-    size, before = saved
+    size, before = saved.divided(preset, processes), saved.processes
     if before != processes:
-        size = _divided(preset, saved, processes)
+        log.warning(
+            "not bit-exact: the run was trained by %s, and is resumed by %s; data.batch_size %d -> %d keeps "
+            "the %d samples of all",
+            named_processes(before),
+            named_processes(processes),
+            saved.size,
+            size,
+            saved.size * before,
+        )
     elif size != preset.data.batch_size:
         log.warning(
             "data.batch_size %d -> %d, as in the run's newest checkpoint", preset.data.batch_size, size
         )
     return preset.model_copy(update={"data": preset.data.model_copy(update={"batch_size": size})})
-
-
-def _divided(preset: Preset, saved: TrainedBatch, processes: int) -> int:
-    """Return the batch of each of another number of processes. Raises RunError."""
-    before, together = saved.processes, saved.size * saved.processes
-    counts = f"the run was trained by {_processes(before)}, and would be resumed by {_processes(processes)}"
-    if preset.distributed.lr_scaling != "none":
-        raise RunError(
-            f"distributed.lr_scaling: {counts}, which would change the lr; resume with {_processes(before)}"
-        )
-    if together % processes:
-        raise RunError(
-            f"data.batch_size: {counts}, but its {together} samples cannot be divided by {processes}; resume "
-            f"with {_processes(before)}, or another number that divides {together}"
-        )
-    log.warning(
-        "not bit-exact: %s; data.batch_size %d -> %d keeps the %d samples of all",
-        counts,
-        saved.size,
-        together // processes,
-        together,
-    )
-    return together // processes
-
-
-def _processes(count: int) -> str:
-    return f"{count} process{'es' * (count != 1)}"

@@ -97,7 +97,8 @@ def train(
     if nnodes != 1 or rdzv_endpoint:
         following.check()
         restarts = loaded.distributed.max_restarts
-        start_here(sys.argv[1:], nnodes, rdzv_endpoint, choose_processes(loaded), restarts, detach=detach)
+        processes = choose_processes(loaded, machines=nnodes)
+        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes, restarts, detach=detach)
     of_preset = find_preset(preset).name
     start = partial(start_run, loaded, of_preset, runs, name, anyway=anyway)
     return start_and_follow(start, following)
@@ -131,6 +132,7 @@ def resume(
     from torchconsole.engine.run.checkpoints import newest, verified
     from torchconsole.engine.run.resume_checks import check_resumable
     from torchconsole.engine.run.script_runs import script_of
+    from torchconsole.engine.run.trained_batch import trained_batch
 
     target = find_target(run, runs_dir, "resume")
     if target.run is None:
@@ -160,9 +162,10 @@ def resume(
         following.check()
         if not branches:
             check_resumable(target.run, changed)
+        wanted, trained = changed or preset, trained_batch(target.run.read_record(), target.run)
         processes, restarts = (
-            choose_processes(changed or preset),
-            (changed or preset).distributed.max_restarts,
+            choose_processes(wanted, trained=trained, machines=nnodes),
+            wanted.distributed.max_restarts,
         )
         start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes, restarts, detach=detach)
     takes_fewer = not any(change.partition("=")[0].strip() == PROCESSES for change in changes)

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from torchconsole.engine.components.ranks import Ranks
-from torchconsole.engine.config.schema import DistributedConfig
 from torchconsole.engine.errors import ComponentError
 from torchconsole.engine.text import counted
 
@@ -42,15 +41,10 @@ def place_model(model: nn.Module, device_map: DeviceMap, device: torch.device) -
     return model
 
 
-def check_processes(model: nn.Module, device_map: DeviceMap, config: DistributedConfig, ranks: Ranks) -> None:
+def check_processes(model: nn.Module, device_map: DeviceMap, ranks: Ranks) -> None:
     """Raise ComponentError if several processes cannot train a model with its `device_map`."""
     if device_map is None or ranks.is_alone:
         return
-    if config.strategy == "fsdp":
-        raise ComponentError(
-            'model.device_map: strategy = "fsdp" splits the weights itself; remove device_map, or set '
-            'distributed.strategy = "ddp"'
-        )
     on_gpus = any(tensor.is_cuda for tensor in chain(model.parameters(), model.buffers()))
     if on_gpus and ranks.local_size > 1:
         raise ComponentError(

@@ -12,8 +12,9 @@ import pytest
 from torchconsole.engine.client import processes
 from torchconsole.engine.client.processes import Processes, choose_for_program, choose_processes
 from torchconsole.engine.config.schema import Preset
-from torchconsole.engine.errors import DeviceError
+from torchconsole.engine.errors import ComponentError, DeviceError, RunError
 from torchconsole.engine.run.membership import JOINS
+from torchconsole.engine.run.trained_batch import TrainedBatch
 
 
 @dataclass
@@ -146,13 +147,36 @@ def test_a_resume_takes_fewer_processes_where_fewer_gpus_are_free(
 def test_a_resume_after_several_machines_says_how_many_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two machines with 2 processes each; the preset has the number of one of them."""
     use_nvml(monkeypatch, Gpu("a"), Gpu("b"))
-    found = choose_processes(wanting(2), resumes=True, trained_by=4)
+    found = choose_processes(wanting(2), resumes=True, trained=TrainedBatch(32, 4))
     assert found.note == "resuming with 2 processes: 4 trained the run; --nproc N takes another number"
     use_nvml(monkeypatch, Gpu("a"), Gpu("b", processes=1))
-    found = choose_processes(wanting(2), resumes=True, trained_by=4)
+    found = choose_processes(wanting(2), resumes=True, trained=TrainedBatch(32, 4))
     assert ": 4 trained the run, and 1 of 2 GPUs is free" in found.note
     use_nvml(monkeypatch, Gpu("a"), Gpu("b"), Gpu("c"), Gpu("d", processes=1))
-    assert choose_processes(wanting(4), resumes=True, trained_by=3).count == 3
+    assert choose_processes(wanting(4), resumes=True, trained=TrainedBatch(32, 3)).count == 3
+
+
+def test_what_the_workers_would_refuse_is_refused_beforehand() -> None:
+    trained = TrainedBatch(8, 2)
+    assert choose_processes(wanting(4, device="cpu"), resumes=True, trained=trained).count == 4
+    with pytest.raises(RunError, match="its 16 samples cannot be divided by 3; resume with 2 processes"):
+        choose_processes(wanting(3, device="cpu"), resumes=True, trained=trained)
+    with pytest.raises(RunError, match="would be resumed by 6 processes"):
+        choose_processes(wanting(2, device="cpu"), trained=trained, machines=3)
+    scaled = wanting(4, device="cpu").distributed.model_copy(update={"lr_scaling": "sqrt"})
+    with pytest.raises(RunError, match="which would change the lr; resume with 2 processes"):
+        choose_processes(wanting(4, device="cpu").model_copy(update={"distributed": scaled}), trained=trained)
+    shared = wanting(2).distributed.model_copy(update={"sync_batchnorm": True})
+    with pytest.raises(ComponentError, match="for GPUs only"):
+        choose_processes(wanting(2, device="cpu").model_copy(update={"distributed": shared}))
+
+
+def test_the_number_of_a_launcher_is_refused_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = {JOINS: "1", "RANK": "0", "WORLD_SIZE": "3", "MASTER_ADDR": "gpu7", "MASTER_PORT": "29500"}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RunError, match="its 16 samples cannot be divided by 3"):
+        choose_processes(wanting(1), resumes=True, trained=TrainedBatch(8, 2))
 
 
 def test_a_new_run_takes_gpus_that_are_free(monkeypatch: pytest.MonkeyPatch) -> None:

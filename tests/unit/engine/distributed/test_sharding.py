@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-import torch
 from torch import nn
 
 from torchconsole.engine.config.loading import load_preset
+from torchconsole.engine.config.together import require_trainable_together
 from torchconsole.engine.distributed.sharding import blocks
 from torchconsole.engine.errors import ComponentError, PresetError
-from torchconsole.engine.training.shardable import require_shardable
 
 FSDP = "distributed.strategy=fsdp"
 
@@ -61,18 +60,20 @@ def test_blocks(make: Callable[[], nn.Module], expected: list[str]) -> None:
         (["training.channels_last=true"], "cpu", "training.channels_last: .* contiguous weights only"),
         (["distributed.cpu_offload=true", "training.precision=fp16"], "cuda", "training.precision: "),
         (["distributed.cpu_offload=true", "training.nonfinite=skip"], "cuda", "training.nonfinite: "),
+        (['model.device_map={""="cpu"}'], "cpu", r'remove device_map, or set distributed\.strategy = "ddp"'),
+        (["distributed.sync_batchnorm=true"], "cpu", "distributed.sync_batchnorm: .* for GPUs only"),
     ],
 )
 def test_what_cannot_be_sharded_is_refused(changes: list[str], device: str, message: str) -> None:
     preset = load_preset("digits-cnn", [FSDP, *changes])
     with pytest.raises(ComponentError, match=message):
-        require_shardable(preset, torch.device(device))
+        require_trainable_together(preset, on_cpu=device == "cpu")
 
 
 def test_what_can_be_sharded_is_not_refused() -> None:
-    require_shardable(load_preset("digits-cnn", [FSDP]), torch.device("cpu"))
+    require_trainable_together(load_preset("digits-cnn", [FSDP]), on_cpu=True)
     offloaded = load_preset("digits-cnn", [FSDP, "distributed.cpu_offload=true"])
-    require_shardable(offloaded, torch.device("cuda"))
+    require_trainable_together(offloaded, on_cpu=False)
 
 
 def test_offloading_a_whole_model_is_refused() -> None:

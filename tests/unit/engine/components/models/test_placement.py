@@ -12,7 +12,6 @@ from tests.support.sessions import parts_for, setup_for
 from torchconsole.engine.components.models.placement import check_processes, place_model
 from torchconsole.engine.components.ranks import ALONE, PlannedRanks
 from torchconsole.engine.config.loading import load_preset
-from torchconsole.engine.config.schema import DistributedConfig
 from torchconsole.engine.errors import ComponentError, PresetError
 
 CPU, INPUTS = torch.device("cpu"), torch.ones(2, 4)
@@ -85,15 +84,13 @@ def test_a_name_that_is_no_device_is_refused() -> None:
 
 
 def test_processes_cannot_share_the_devices_of_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, ddp = Split(), DistributedConfig()
-    check_processes(model, {"": "cpu"}, ddp, PlannedRanks(2))
+    model = Split()
+    check_processes(model, {"": "cpu"}, PlannedRanks(2))
     monkeypatch.setattr(Tensor, "is_cuda", True)
-    check_processes(model, "own", ddp, ALONE)
-    check_processes(model, None, ddp, PlannedRanks(2))
+    check_processes(model, "own", ALONE)
+    check_processes(model, None, PlannedRanks(2))
     with pytest.raises(ComponentError, match=r"2 processes of this machine would put .* on the same GPUs"):
-        check_processes(model, "own", ddp, PlannedRanks(2))
-    with pytest.raises(ComponentError, match=r'remove device_map, or set distributed\.strategy = "ddp"'):
-        check_processes(model, {"": "cpu"}, DistributedConfig(strategy="fsdp"), PlannedRanks(2))
+        check_processes(model, "own", PlannedRanks(2))
 
 
 @pytest.mark.parametrize("where", ['{""="cpu"}', '"own"'])
