@@ -12,9 +12,10 @@ import psutil
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.config.together import require_trainable_together
 from torchconsole.engine.errors import DeviceError
-from torchconsole.engine.run.cgroups import free_memory
+from torchconsole.engine.run.cgroups import free_memory, usable_cores
 from torchconsole.engine.run.membership import JOINS, read_membership
 from torchconsole.engine.run.trained_batch import TrainedBatch
+from torchconsole.engine.text import counted
 
 MOST_USED = 0.05
 """Share of its memory that a free GPU may have in use, by a desktop for example."""
@@ -89,6 +90,29 @@ def _choose(preset: Preset, resumes: bool, trained: TrainedBatch | None) -> Proc
     if len(gpus.free) >= wanted:
         return Processes(wanted, _only(gpus, wanted))
     return Processes(wanted, note=_in_use(gpus, wanted))
+
+
+def concern_about(wanted: int | str, device: str) -> str:
+    """Return what speaks against so many processes on this machine; empty if nothing.
+
+    `wanted` is distributed.processes, `device` is training.device.
+    """
+    if wanted == 1:
+        return ""
+    gpus = Gpus([], [], are_chosen=False) if device == "cpu" else _gpus()
+    present = len(gpus.free) + len(gpus.busy)
+    try:
+        if isinstance(wanted, str):
+            _one_for_each(gpus, "")
+            return ""
+        _require_memory(wanted)
+    except DeviceError as error:
+        return str(error).removeprefix(" auto: ")
+    if not present and not device.startswith("cuda") and wanted > (cores := usable_cores()):
+        return f"{wanted} processes on the CPU take turns: {counted(cores, 'core')} can be used here"
+    if present and wanted > present:
+        return f"{wanted} processes, but this machine has {counted(present, 'GPU')}"
+    return _in_use(gpus, wanted) if len(gpus.free) < wanted else ""
 
 
 def choose_for_program(nproc: str | None) -> Processes:

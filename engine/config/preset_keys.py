@@ -20,6 +20,7 @@ from torchconsole.engine.config.validation_errors import model_at, section_class
 KINDS = {section: kind for kind, section in SECTIONS.items()}
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps")
+PROCESSES = ("1", "2", "4", "8", "auto")
 AUTO_LOSS = "auto"
 _TRUE_FALSE = ("true", "false")
 _PYTHON_BOOLS = ("True", "False")
@@ -182,6 +183,8 @@ def _info(
         choices = tuple(catalogue.kinds["init"])
     elif prefix + name == "training.device":
         choices = DEVICES
+    elif prefix + name == "distributed.processes":
+        choices = PROCESSES
     return KeyInfo(
         field.description or "",
         type_name(field.annotation).replace("`", ""),

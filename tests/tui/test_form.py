@@ -10,6 +10,7 @@ from textual.events import MouseScrollDown
 from tests.support.forms import PRESET, SIZES, editing, form_folder
 from tests.support.pilot import press_at_once, shows, until
 from tests.support.watching import check_golden
+from torchconsole.engine.client import processes
 from torchconsole.engine.config import preset_files
 from torchconsole.engine.config.catalogue import Catalogue
 from torchconsole.engine.config.loading import load_preset
@@ -452,3 +453,20 @@ async def test_the_keys_of_data_that_the_user_must_name_are_fields(folder: Path)
         await console.press("down", "f4", *"rent", "enter")
         await console.lacks("the table has no")
         await console.shows("houses.csv", "rent", "was price")
+
+
+async def test_more_processes_than_the_machine_has_room_for_are_warned_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(processes, "_require_memory", lambda count: None)
+    async with editing(folder, size=(160, 40)) as console:
+        await console.go_to("distributed.processes")
+        await console.press("enter")
+        await console.shows("1", "2", "4", "8", "auto")
+        await console.press("down", "enter")
+        await console.lacks("type to search")
+        await console.type("3")
+        await console.shows("1 warning", "3 processes, but this machine has 2 GPUs")
+        await console.type("2")
+        await console.lacks("1 warning")

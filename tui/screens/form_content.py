@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from torchconsole.engine.client.catalogue_cache import load_catalogue
+from torchconsole.engine.client.processes import concern_about
 from torchconsole.engine.config.draft import Draft, draft_errors
 from torchconsole.engine.config.preset_files import read_inherited
 from torchconsole.engine.config.preset_keys import KeyInfo, described_keys
@@ -107,12 +108,13 @@ class PresetContent:
     async def look(self) -> Look:
         """Check the preset and the data that it names."""
         draft, content = self.draft, self.draft.content
-        errors, warnings, infos = await asyncio.gather(
+        errors, of_data, of_processes, infos = await asyncio.gather(
             asyncio.to_thread(partial(draft_errors, draft.base, draft.applied, draft.catalogue)),
             asyncio.to_thread(data_problems, content),
+            asyncio.to_thread(process_problems, content),
             asyncio.to_thread(described_keys, content, draft.catalogue),
         )
-        return Look(errors, warnings, infos)
+        return Look(errors, of_data | of_processes, infos)
 
     async def preview(self, errors: list[str], warnings: Mapping[str, str]) -> None:
         """Show the lr of the present settings, computed by a process once the user stops typing."""
@@ -123,3 +125,15 @@ class PresetContent:
         del result
         self._lr.forget()
         return False
+
+
+def process_problems(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return what speaks against the number of processes on this machine, by key. Never raises."""
+    section, training = content.get("distributed"), content.get("training")
+    wanted = section.get("processes", 1) if isinstance(section, dict) else 1
+    device = training.get("device", "auto") if isinstance(training, dict) else "auto"
+    is_valid = wanted == "auto" or (type(wanted) is int and wanted > 0)
+    if not is_valid or not isinstance(device, str):
+        return {}
+    concern = concern_about(wanted, device)
+    return {"distributed.processes": concern} if concern else {}

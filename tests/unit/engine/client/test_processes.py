@@ -207,3 +207,32 @@ def test_a_program_runs_in_as_many_processes_as_typed(monkeypatch: pytest.Monkey
     use_nvml(monkeypatch)
     with pytest.raises(DeviceError, match="--nproc auto: this machine has no GPU"):
         choose_for_program("auto")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "concern"),
+    [
+        (1, "cpu", ""),
+        (2, "cpu", ""),
+        (3, "cpu", "3 processes on the CPU take turns: 2 cores can be used here"),
+        (3, "auto", "3 processes, but this machine has 2 GPUs"),
+        (2, "cuda", "2 processes, but only 1 of 2 GPUs is free; in use (numbers of nvidia-smi): 1"),
+        ("auto", "auto", ""),
+        (5000, "auto", "5000 processes: each needs 0.3 GiB"),
+    ],
+)
+def test_what_speaks_against_a_number_of_processes_is_told(
+    monkeypatch: pytest.MonkeyPatch, wanted: int | str, device: str, concern: str
+) -> None:
+    monkeypatch.setattr(processes, "usable_cores", lambda: 2)
+    use_nvml(monkeypatch, Gpu("a"), Gpu("b", processes=1))
+    found = processes.concern_about(wanted, device)
+    assert found.startswith(concern)
+    assert bool(found) == bool(concern)
+
+
+def test_without_a_gpu_the_cores_count_and_auto_has_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "usable_cores", lambda: 1)
+    use_nvml(monkeypatch)
+    assert processes.concern_about(2, "auto").endswith("take turns: 1 core can be used here")
+    assert processes.concern_about("auto", "auto").startswith("this machine has no GPU (NVML); give a number")
