@@ -13,6 +13,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torchconsole.engine.client.new_records import (
+    count_processes,
+    effective_batch,
+    new_record,
+    origin_of,
+)
 from torchconsole.engine.client.processes import ONE, Processes, choose_processes
 from torchconsole.engine.config.data_location import with_absolute_files
 from torchconsole.engine.config.import_path import worker_environment
@@ -33,7 +39,7 @@ from torchconsole.engine.run.liveness import (
 )
 from torchconsole.engine.run.membership import JOINS, own_launch
 from torchconsole.engine.run.memory_kills import read_counters
-from torchconsole.engine.run.record import Parent, RunRecord, git_commit, own_versions
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.refusal import RefusalPipe
 from torchconsole.engine.run.registry import register
 from torchconsole.engine.run.resume_checks import Spent, check_resumable, check_unfinished, inherit
@@ -145,7 +151,10 @@ def start_run(
     folder = RunFolder.create(runs_dir, preset_name, name)
     with _start_errors(folder):
         write_preset(with_absolute_files(preset), folder.preset_file)
-        folder.write_record(_new_record(folder, preset.title, preset_name, preset.training.epochs, anyway))
+        count = count_processes(processes)
+        details = {"processes": count, "batch_size": effective_batch(preset, count)}
+        epochs = preset.training.epochs
+        folder.write_record(new_record(folder, preset.title, preset_name, epochs, details, anyway=anyway))
         register(folder)
         return _launch_new(folder, processes=processes)
 
@@ -173,7 +182,8 @@ def new_script_run(script: Script, runs_dir: Path, preset: str, stem: str = "", 
     folder = RunFolder.create(runs_dir, stem or preset, name)
     with _start_errors(folder):
         write_script(script, folder.preset_file)
-        folder.write_record(_new_record(folder, script.title, preset, None))
+        details = {"processes": script.processes}
+        folder.write_record(new_record(folder, script.title, preset, None, details))
         register(folder)
     return folder
 
@@ -214,6 +224,7 @@ def resume_run(
         memory_kills=read_counters(),
         slurm=own_job(),
         launch=own_launch(os.environ),
+        details={**record.details, "processes": script.processes if script else count_processes(processes)},
     )
     with _start_errors(folder):
         with _unchanged(folder, written, has_lock) as lock:
@@ -242,8 +253,8 @@ def branch_script(parent: RunFolder, checkpoint: Path, script: Script) -> Starte
     with _start_errors(folder):
         inherit(parent, checkpoint, folder)
         write_script(_agreed(script), folder.preset_file)
-        record = _new_record(folder, script.title, before.preset, None)
-        origin = _origin(parent, checkpoint, manifest.step)
+        record = new_record(folder, script.title, before.preset, None, {"processes": script.processes})
+        origin = origin_of(parent, checkpoint, manifest.step)
         folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
         register(folder)
         return _launch(folder, "--resume", module=RELAY)
@@ -263,12 +274,13 @@ def branch_run(
     check_unfinished(f"{parent.name}@{manifest.step}", preset, Spent(manifest.epoch, manifest.step))
     before = parent.load_record()
     folder = RunFolder.create(parent.path.parent, before.preset)
-    origin = _origin(parent, checkpoint, manifest.step)
+    origin = origin_of(parent, checkpoint, manifest.step)
     with _start_errors(folder):
         inherit(parent, checkpoint, folder)
         write_preset(with_absolute_files(preset), folder.preset_file)
-        epochs = preset.training.epochs
-        record = _new_record(folder, preset.title, before.preset, epochs, anyway or before.anyway)
+        epochs, details = preset.training.epochs, {"processes": count_processes(processes)}
+        anyway = anyway or before.anyway
+        record = new_record(folder, preset.title, before.preset, epochs, details, anyway=anyway)
         folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
         register(folder)
         return _launch_new(folder, "--resume", processes=processes)
@@ -277,32 +289,6 @@ def branch_run(
 def _agreed(script: Script) -> Script:
     """Return a program as a resume runs it. Raises TrustError for one from the menu that has changed."""
     return with_agreed_content(script) if script.sha256 else script
-
-
-def _origin(parent: RunFolder, checkpoint: Path, step: int) -> Parent:
-    return Parent(run=parent.name, folder=str(parent.path), checkpoint=checkpoint.name, step=step)
-
-
-def _new_record(
-    folder: RunFolder, title: str, preset_name: str, epochs: int | None, anyway: bool = False
-) -> RunRecord:
-    now = time.time()
-    return RunRecord(
-        name=folder.name,
-        folder=str(folder.path),
-        preset=preset_name,
-        title=title,
-        host=socket.gethostname(),
-        created=now,
-        updated=now,
-        total_epochs=epochs,
-        versions=own_versions(),
-        git_commit=git_commit(),
-        memory_kills=read_counters(),
-        slurm=own_job(),
-        launch=own_launch(os.environ),
-        anyway=anyway,
-    )
 
 
 def _await_end(folder: RunFolder) -> None:

@@ -151,7 +151,7 @@ class RunRecord:
     def to_json(self) -> dict[str, Any]:
         """Return the record for a listing: without what only a viewer of the run needs.
 
-        `batch_size` are the samples of a step of all `processes`; None before the training begins.
+        `batch_size` are the samples of a step of all `processes`; None if unknown.
         """
         shown = {name: value for name, value in vars(self).items() if name not in ("details", "memory_kills")}
         several = {

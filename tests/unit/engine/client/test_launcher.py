@@ -16,8 +16,17 @@ import pytest
 
 from tests.support.fake_checkpoints import fake_checkpoint
 from tests.support.runs import DEADLINE, make_folder, running, wait_until
-from torchconsole.engine.client import StartedRun, connect, launcher, list_runs, resume_run, start_run
+from torchconsole.engine.client import (
+    StartedRun,
+    connect,
+    launcher,
+    list_runs,
+    processes,
+    resume_run,
+    start_run,
+)
 from torchconsole.engine.config.loading import load_preset, read_preset, write_preset
+from torchconsole.engine.config.script import Script
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.events import RunFinished
@@ -307,3 +316,18 @@ def test_a_branched_run_inherits_what_existed_at_its_step(tmp_path: Path, best: 
         launcher.branch_run(
             parent, parent.checkpoints / "step-00000040", load_preset("digits-mlp", ["training.epochs=2"])
         )
+
+
+def test_a_run_that_starts_shows_its_processes_and_its_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_require_memory", lambda count: None)
+    monkeypatch.setattr(launcher, "_launch", lambda folder, *rest, **kwargs: StartedRun(folder, None))  # type: ignore[arg-type]
+    sizes = {"training.device": "cpu", "training.grad_accum_steps": 3, "distributed.processes": 2}
+    preset = load_preset("digits-mlp", ["data.batch_size=8", *(f"{key}={sizes[key]}" for key in sizes)])
+    folder = start_run(preset, "digits-mlp", tmp_path / "runs").folder
+    row = folder.read_record().to_json()
+    assert (row["status"], row["processes"], row["batch_size"]) == ("starting", 2, 48)
+    script = Script(file=str(tmp_path / "train.py"), folder=str(tmp_path), processes=3)
+    program = launcher.start_script(script, tmp_path / "runs").folder.read_record().to_json()
+    assert (program["processes"], program["batch_size"]) == (3, None)
