@@ -114,7 +114,7 @@ STEERING = Section("Steer a run", (
     Action("type_lr", ("l",), "l", "lr=", "Type an lr: 0.01, x0.5, hold 0.01 or release", "steerable", 9),
     Action("toggle_hold", ("h",), "", "hold", "Hold the current lr, or release it", "steerable", name="hold"),
     Action("find_lr", ("f7",), "f7", "find lr", "Find an lr for a paused run, from its present weights",
-           "paused", 11),
+           "paused", 12),
     Action("save", ("s",), "s", "save", "Save a checkpoint that is kept", "steerable", 5),
     Action("evaluate", ("e",), "e", "eval", "Evaluate on the validation data now", "steerable", 8),
     Action("profile", ("p",), "", "profile",
@@ -141,7 +141,7 @@ PANES = Section("Panes of a run", (
 
 RANKS = Section("Several processes", (
     Action(f"show_pane('{RANKS_TITLE}')", ("0",), "0", "ranks",
-           "Open the ranks: what each process of the run does; press again to enlarge", "several", 12,
+           "Open the ranks: what each process of the run does; press again to enlarge", "several", 11,
            name="pane_ranks"),
 ))
 

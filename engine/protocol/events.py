@@ -40,7 +40,8 @@ PhaseName = Literal[
     "loading data", "reading samples", "downloading data", "downloading weights", "reading targets",
     "measuring mean and std", "decoding samples", "building the model", "dry run", "compiling",
     "comparing samples", "trying batch sizes", "trying data loader workers",
-    "first batch", "training", "paused", "evaluating", "saving", "reading metrics",
+    "waiting for other processes", "first batch", "training", "paused", "evaluating", "saving",
+    "reading metrics",
 ]  # fmt: skip
 LogLevel = Literal["output", "debug", "info", "warning", "error"]
 """`output` is what the training prints: user code, libraries and data loader workers."""

@@ -11,6 +11,7 @@ from torchconsole.engine.analysis.start_check import CheckedSetup
 from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.config.loading import dump_preset
 from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
 from torchconsole.engine.run.trained_batch import named_processes
 from torchconsole.engine.training.checkpoint import read_batch
 from torchconsole.engine.training.setup import TrainingSetup, lr_factor
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def lead(job: Job, checked: CheckedSetup, state: TrainState, run: Path) -> None:
+def lead(job: Job, checked: CheckedSetup, state: TrainState, run: Path, report: ReportPhase) -> None:
     """Have the other processes prepare the same training, and start together. Raises TrainingError."""
     from torchconsole.engine.distributed.job import Plan
 
     setup = checked.setup
     _report(setup)
     finds_unused = any(norm is None for norm in checked.dry_run.gradients.values())
-    log.info("waiting for %d other process%s", job.size - 1, "es" * (job.size > 2))
+    report(PhaseChanged(phase="waiting for other processes", subject=f"{job.size - 1} of {job.size}"))
     preset, record = dump_preset(setup.preset), setup.data.record
     job.publish(Plan(preset=preset, record=record, finds_unused=finds_unused, run=str(run)))
     start_together(job, setup, state)

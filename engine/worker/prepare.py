@@ -98,7 +98,7 @@ def prepare(
         return Trainer(setup, state, CheckpointManager(preset.checkpoint, state, writer), commands, monitor)
     from torchconsole.engine.worker.rank_reports import LoadMeter, report_loads
 
-    lead(job, checked, state, folder.path)
+    lead(job, checked, state, folder.path, event_queue.emit)
     channel = job.leader_queue(commands)
     checkpoints = _checkpoints(setup.preset, state, job, writer)
     trainer = Trainer(setup, state, checkpoints, commands, monitor, channel)

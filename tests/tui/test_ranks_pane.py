@@ -138,6 +138,16 @@ async def test_a_row_is_copied_in_words() -> None:
         )
 
 
+async def test_a_pause_leaves_the_key_of_the_ranks_where_it_is() -> None:
+    run = several(*FOUR)
+    async with watching(run, size=(110, 30)) as console:
+        await console.shows("0 ranks")
+        run.emit(ev.RunPaused(step=92, time=NOON))
+        await console.shows("unpause")
+        assert "0 ranks" in console.text
+        assert "find lr" not in console.text
+
+
 async def test_an_ended_run_keeps_what_was_measured_last() -> None:
     async with watching(several(*FOUR, live=False), size=(120, 40)) as console:
         await console.press("0")

@@ -100,7 +100,7 @@ class ProgressLines:
             case ev.DeviceDescribed():
                 found = f"device {event.device.device} ({event.device.name}), torch {event.device.torch}"
                 return self._note("device", found)
-            case ev.EarlyStoppingUpdated():
+            case ev.EarlyStoppingUpdated() if self._evaluated:  # else a resume has restored it
                 return self._evaluation_line(event)
             case ev.EvaluationCompleted():
                 self._note_lowest(event)

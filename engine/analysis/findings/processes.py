@@ -83,7 +83,8 @@ RULES = {
 def find_in_processes(setup: TrainingSetup) -> Iterator[Finding]:
     """Yield the findings on processes that train together, or that a preset has settings for."""
     if setup.ranks.is_alone:
-        yield from _without_processes(setup.preset.distributed)
+        if not setup.from_checkpoint:  # else several may have trained it
+            yield from _without_processes(setup.preset.distributed)
         return
     yield from _devices(setup)
     yield from _cores(setup)

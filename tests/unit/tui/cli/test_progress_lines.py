@@ -90,6 +90,10 @@ def test_the_lines_as_json(state: RunState) -> None:
     }  # fmt: skip
 
 
+def test_a_resume_has_no_line_before_its_first_evaluation(state: RunState) -> None:
+    assert lines_of(state, STOP_SIGNALS, STARTED) == []
+
+
 def trained(epoch: int, step: int, at: float) -> ev.MetricsLogged:
     series = {"train/loss": Points.of([step], [2.0 / step]), "steps_per_sec": Points.of([step], [31.4])}
     return ev.MetricsLogged(step=step, epoch=epoch, active_seconds=at, time=100 + at, series=series)

@@ -36,6 +36,8 @@ def test_settings_of_several_processes_in_a_training_by_one() -> None:
     finding = found(CLASSES, "distributed.lr_scaling=linear")["settings-of-several-processes"]
     assert finding.evidence == "distributed.lr_scaling is set, but one process trains"
     assert not found(CLASSES)
+    setup = checked(CLASSES, "distributed.lr_scaling=linear").setup
+    assert not of(setup, from_checkpoint=True)  # a resume: several may have trained the run
 
 
 def test_the_lr_and_the_batch_are_those_of_all_processes() -> None:
