@@ -73,8 +73,8 @@ def no_ranks(state: ConsoleState) -> str:
     """Say why nothing is known of the processes of a run."""
     if state.run.processes < 2:
         return "one process trains this run; --nproc starts several"
-    if state.is_program:
-        return "nothing to show: what the processes of a program of yours do is not measured"
+    if state.run.is_live and state.is_program:
+        return "the processes have not been heard from yet: they are measured from the first step on"
     if state.run.is_live:
         return "the processes have not been heard from yet"
     return "nothing to show: the run ended before its processes were measured"

@@ -24,15 +24,33 @@ SILENT_SECONDS = 7.0
 def describe_batch(run: RunState) -> str:
     """Return the samples of a step and what they are the product of: `256 = 4 x 32 x 2`.
 
-    The factors are the processes, `data.batch_size` and `training.grad_accum_steps`. Empty if unknown.
+    The factors are the processes, `data.batch_size` and `training.grad_accum_steps`. A program of the user's
+    has no such keys: what its processes have lately read for a step is measured. Empty if unknown.
     """
     if run.batch_size is None:
-        return ""
+        samples = _samples_of_all(run)
+        return "" if samples is None else f"{samples:,.0f}"
     size, steps = _number(run, "data", "batch_size"), _number(run, "training", "grad_accum_steps") or 1
     if size is None or run.processes * size * steps != run.batch_size:
         return f"{run.batch_size:,}"
     factors = [run.processes, int(size), *([int(steps)] if steps > 1 else [])]
     return f"{run.batch_size:,} = {' x '.join(f'{factor:,}' for factor in factors)}"
+
+
+def speed_of_all(run: RunState) -> float | None:
+    """Return the samples that all processes train on per second; None if unknown."""
+    if (speed := run.metrics.get("samples_per_sec")) is not None:
+        return speed
+    samples = _samples_of_all(run)
+    seconds = [load.step_seconds for load in run.ranks.ranks if load.step_seconds] if run.ranks else []
+    return samples * len(seconds) / sum(seconds) if samples and seconds else None
+
+
+def _samples_of_all(run: RunState) -> float | None:
+    """Return the samples of a step, as all processes have measured theirs; None unless all have."""
+    counts = [load.samples for load in run.ranks.ranks] if run.ranks else []
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == run.processes else None
 
 
 def describe_lr(run: RunState) -> str:
@@ -82,7 +100,7 @@ def why_no_straggler(ranks: RanksMeasured, processes: int) -> str:
     if any(load.step_seconds is None for load in ranks.ranks):
         return "steps are not measured yet"
     if any(load.communication_seconds is None for load in ranks.ranks):
-        return "waits for other processes are not measured with this strategy"
+        return "waits for other processes are measured with DistributedDataParallel only"
     return "no straggler: no process needs 10 % longer for its own part of a step than the others"
 
 

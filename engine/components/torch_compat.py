@@ -26,6 +26,9 @@ LossBase = loss._Loss
 LOADER_ITERATOR = dataloader._BaseDataLoaderIter
 """The base class of what iterates over a DataLoader."""
 
+SYNC_BUFFERS = "_sync_buffers"
+"""The method of DistributedDataParallel that waits for the buffers of the first process."""
+
 
 def has_begun_to_persist(loader: object) -> bool:
     """Whether this is a DataLoader with persistent workers that run already; its next pass resets them."""

@@ -224,9 +224,10 @@ class Job(Ranks):
 
         threading.Thread(target=wait, name="torchconsole-stop", daemon=True).start()
 
-    def side_channel(self, name: str) -> Store:
-        """Return a part of the store, with a client of its own: for one thread."""
-        return PrefixStore(name, copy_of(self._store))
+    def start_thread(self, name: str, work: Callable[[Store, threading.Event], object]) -> None:
+        """Start a thread with a client of the store, which works until the process ends."""
+        arguments = copy_of(self._store), threading.Event()
+        threading.Thread(target=work, args=arguments, name=f"torchconsole-{name}", daemon=True).start()
 
     @property
     def averages_in_backward(self) -> bool:  # type: ignore[override]

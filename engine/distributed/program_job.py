@@ -60,6 +60,9 @@ class NoJob:
     def check_group(self) -> None:
         """Warn at the first step if the processes train apart."""
 
+    def start_thread(self, name: str, work: Callable[[Store, threading.Event], object]) -> None:
+        """Start a thread with a client of the store, which ends when the event says that the job does."""
+
     def close(self) -> None:
         """Take part in nothing any more: this process takes no further step."""
 
@@ -93,12 +96,12 @@ class ProgramJob(NoJob):
                 f"MASTER_PORT without torchrun): {first_line(error)}"
             ) from error
         self._threads: list[threading.Thread] = []
+        self._over = threading.Event()
         if self.leads:
-            self._start("meeting", self._await_others, copy_of(self._store))
+            self.start_thread("meeting", self._await_others)
         else:
             self._store.set(f"{HERE}/{self.rank}", "")
         self._queue: LeaderQueue | FollowerQueue | None = None
-        self._is_closed = False
 
     def channel(self, commands: CommandQueue) -> Channel:
         """Return what brings the first process's commands to all of them."""
@@ -117,24 +120,25 @@ class ProgramJob(NoJob):
     def watch_for_stop(self, stop: Callable[[str], object]) -> None:
         """Call `stop` with the reason, in a thread, once another process asks for it."""
 
-        def wait(store: Store) -> None:
+        def wait(store: Store, over: threading.Event) -> None:
             store.wait([STOP], FOREVER)
-            if not self._is_closed:
+            if not over.is_set():
                 stop(store.get(STOP).decode())
 
-        self._start("stop", wait, copy_of(self._store))
+        self.start_thread("stop", wait)
 
-    def _await_others(self, store: Store) -> None:
+    def _await_others(self, store: Store, _over: threading.Event) -> None:
         """Wait until all others are here; their questions are answered until then."""
         store.wait([f"{HERE}/{rank}" for rank in range(1, self.size)], FOREVER)
         self._is_complete.set()
 
-    def _start(self, name: str, work: Callable[[Store], object], store: Store) -> None:
-        """Start a thread that ends with the store, or once this process is `close`d."""
+    def start_thread(self, name: str, work: Callable[[Store, threading.Event], object]) -> None:
+        """See `NoJob`. The thread also ends with the store."""
+        store = copy_of(self._store)
 
         def run() -> None:
             with contextlib.suppress(dist.DistError):  # the store is gone at the end of the job
-                work(store)
+                work(store, self._over)
 
         thread = threading.Thread(target=run, name=f"torchconsole-{name}", daemon=True)
         self._threads.append(thread)
@@ -157,11 +161,11 @@ class ProgramJob(NoJob):
 
         The first process waits until the others are here: one that starts later would ask it in vain.
         """
-        if self._is_closed:
+        if self._over.is_set():
             return
         if self.leads:
             self._is_complete.wait(STORE_SECONDS)
-        self._is_closed = True
+        self._over.set()
         if self._queue is not None:
             self._queue.close()
         if self.leads:

@@ -101,6 +101,8 @@ class FrameworkLoop(WatchedRun):
             return
         self.step_is_open = False
         self.progress.step = self._steps_before + done
+        if self.meter is not None:
+            self.meter.end_step(time.monotonic())
         if self.line_is_due:
             self._log_line(time.monotonic())
         if not self._handler.is_quiet():
@@ -113,6 +115,8 @@ class FrameworkLoop(WatchedRun):
             self._apply_all()
 
     def _apply_all(self) -> None:
+        if self.meter is not None:
+            self.meter.leave_out()
         try:
             self._handler.apply_all()
         except SaveByFrameworkError:
@@ -147,7 +151,7 @@ class FrameworkLoop(WatchedRun):
 
     def finish(self, reason: str) -> None:
         """Log the last line, and reject the commands that came too late. A step that fails does not count."""
-        self._job.close()
+        self._leave_job()
         self._log_end(reason)
 
 

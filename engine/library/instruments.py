@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, ref
 
@@ -19,6 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.data import DataLoader
 
 from torchconsole.engine.components.torch_compat import LOADER_ITERATOR, skip_in_compilation
+from torchconsole.engine.library.replacement import replace
 from torchconsole.engine.library.watched_run import WatchedRun
 from torchconsole.engine.training.command_queue import CommandQueue
 
@@ -57,11 +57,11 @@ class Instruments:
         os.register_at_fork(after_in_child=self.retire)
         register_optimizer_step_pre_hook(self._before_step)
         register_optimizer_step_post_hook(self._after_step)
-        _replace(Optimizer, "__init__", self._optimizer_made)
-        _replace(torch.autograd, "backward", self._backward)
-        _replace(torch.amp.GradScaler, "scale", self._scale)
-        _replace(DataLoader, "__iter__", self._iterate)
-        _replace(LOADER_ITERATOR, "__next__", self._next_batch)
+        replace(Optimizer, "__init__", self._optimizer_made)
+        replace(torch.autograd, "backward", self._backward)
+        replace(torch.amp.GradScaler, "scale", self._scale)
+        replace(DataLoader, "__iter__", self._iterate)
+        replace(LOADER_ITERATOR, "__next__", self._next_batch)
 
     def retire(self) -> None:
         """Observe nothing any more."""
@@ -169,26 +169,29 @@ class Instruments:
             iterator.torchconsole_pass = (self._passes, len(loader))
         except (AttributeError, TypeError, NotImplementedError):  # no length: an iterable dataset
             iterator.torchconsole_pass = (self._passes, None)
+        iterator.torchconsole_batch = loader.batch_size or 0
         return iterator
 
     def _next_batch(self, original: Callable[..., Any], iterator: Any) -> Any:
         if not self._is_active:
             return original(iterator)
-        self._commands.waits_since = time.monotonic()
+        self._commands.waits_since = begin = time.monotonic()
         try:
             batch = original(iterator)
+        except StopIteration:
+            self._leave_out()
+            raise
         finally:
             self._commands.waits_since = None
         self._latest_pass = getattr(iterator, "torchconsole_pass", self._latest_pass)
+        if (meter := self._run.meter) is not None:
+            if torch.is_grad_enabled():
+                meter.add_wait(time.monotonic() - begin, getattr(iterator, "torchconsole_batch", 0))
+            else:
+                self._leave_out()
         return batch
 
-
-def _replace(owner: Any, name: str, replacement: Callable[..., Any]) -> None:
-    """Replace a function or method by `replacement(original, ...)`."""
-    original = getattr(owner, name)
-
-    @wraps(original)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return replacement(original, *args, **kwargs)
-
-    setattr(owner, name, call)
+    def _leave_out(self) -> None:
+        """Leave out a step in which there is an evaluation, or what a program does after an epoch."""
+        if self._run.meter is not None:
+            self._run.meter.leave_out()

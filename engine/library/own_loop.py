@@ -351,7 +351,7 @@ class OwnLoop(WatchedRun):
         if self._is_finished:
             return
         self._is_finished = True
-        self._job.close()
+        self._leave_job()
         if self.has_begun and self._last_line[1] < self.progress.step:
             with suppress(RuntimeError):  # of a device that has failed
                 self._log_line(time.monotonic())

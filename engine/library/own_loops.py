@@ -126,10 +126,13 @@ class OwnLoops:
                 kept.restore_before_pass(self.saved)
             return  # done before the run was interrupted
         iterator = self._begin_pass(number, batches)
+        size = _batch_size(batches)
         while loop.limit is None:
             try:
-                batch = self._next(iterator)
+                batch = self._next(iterator, size)
             except StopIteration:
+                if loop.meter is not None:
+                    loop.meter.leave_out()  # what is done after the epoch is part of that step
                 break
             except Terminated:
                 loop.checkpoints.save("stop")
@@ -187,13 +190,16 @@ class OwnLoops:
                 "training depends on that number, write run.steps(enumerate(loader))"
             )
 
-    def _next(self, iterator: Iterator[T]) -> T:
-        commands = self._host.commands
-        commands.waits_since = time.monotonic()
+    def _next(self, iterator: Iterator[T], size: int = 0) -> T:
+        commands, meter = self._host.commands, self._loop.meter
+        commands.waits_since = begin = time.monotonic()
         try:
-            return next(iterator)
+            batch = next(iterator)
         finally:
             commands.waits_since = None
+        if meter is not None:
+            meter.add_wait(time.monotonic() - begin, size)
+        return batch
 
     def _skip(self, iterator: Iterator[Any], batches: int) -> None:
         """Take the batches that were consumed before the interruption, as they were taken then."""
@@ -236,6 +242,12 @@ def _is_counted(batches: Generator[Any]) -> bool:
                 if any(each is batches for each in (counted, *held)):
                     return True
     return False
+
+
+def _batch_size(batches: object) -> int:
+    """Return how many samples are in each of these batches; 0 if unknown."""
+    size = getattr(getattr(batches, "iterable", batches), "batch_size", None)  # also in a bar of tqdm
+    return size if type(size) is int else 0
 
 
 def _length(batches: object) -> int | None:

@@ -27,11 +27,13 @@ from torchconsole.engine.library.found_objects import (
 )
 from torchconsole.engine.library.program_checkpoints import ProgramCheckpoints, UnwrittenCheckpoints
 from torchconsole.engine.library.program_lr import ProgramLr
+from torchconsole.engine.library.step_meter import StepMeter
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.run.line_formats import FACTS
 from torchconsole.engine.session.event_queue import EventQueue
+from torchconsole.engine.session.rank_reports import LoadMeter, share_loads
 from torchconsole.engine.text import printable
 from torchconsole.engine.training.command_handler import CommandHandler, Saves
 from torchconsole.engine.training.command_queue import ByClock, CommandQueue
@@ -96,6 +98,8 @@ class WatchedRun:
         job: NoJob = ALONE,
     ) -> None:
         self._job = job
+        self.meter = StepMeter() if job.size > 1 else None
+        """What measures the steps of a process of several."""
         self._events = events
         self.progress = Progress()
         """How far the training has come."""
@@ -143,12 +147,16 @@ class WatchedRun:
         self._on_first_step()
         self._job.check_group()
         models = self._models()
-        self._events.emit(ev.DeviceDescribed(device=describe_device(device_of(models))))
+        device = device_of(models)
+        self._events.emit(ev.DeviceDescribed(device=describe_device(device)))
         self._events.emit(ev.ModelSummarized(summary=layer_table(models)))
         self._events.emit(self._started())
         self.begin_phase("training")
         self._clock.start()
         self._last_line = (time.monotonic(), 0)
+        if self.meter is not None:
+            self.meter.begin(device)
+            share_loads(self._job, LoadMeter(self._job.rank, device, self.meter), self._events.emit)
 
     def _open_checkpoints(self, folder: Path) -> RunCheckpoints:
         if not self._job.leads:
@@ -221,6 +229,8 @@ class WatchedRun:
         progress.step += 1
         self._epoch_steps += 1
         now = time.monotonic()
+        if self.meter is not None:
+            self.meter.end_step(now)
         last, _ = self._last_line
         often = self.progress.active_seconds < OFTEN_UNTIL
         if now - last >= (OFTEN_SECONDS if often else SELDOM_SECONDS) or progress.step == 1:
@@ -236,15 +246,22 @@ class WatchedRun:
     def apply_commands(self) -> None:
         """Apply the commands that are waiting, and wait while paused. Raises ProgramStopped after a stop."""
         self._handler.apply_all()
+        if self.meter is not None:
+            self.meter.leave_out()
         if self.ended:
             raise ProgramStopped(self._stop_reason)
 
     def finish(self, reason: str) -> None:
         """Count the last step, log the last line, and reject the commands that came too late."""
-        self._job.close()
+        self._leave_job()
         if self.has_begun and not self.ended:
             self.progress.step += 1
         self._log_end(reason)
+
+    def _leave_job(self) -> None:
+        if self.meter is not None:
+            self.meter.end()
+        self._job.close()
 
     def _log_end(self, reason: str) -> None:
         if self.has_begun and self._last_line[1] < self.progress.step:

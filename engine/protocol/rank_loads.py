@@ -19,8 +19,9 @@ class RankLoad(Facts):
     `percent` is the utilisation of its GPU, or of one CPU core if it trains on the CPU. `memory_used` are the
     bytes that it holds of `memory_total`: of its GPU's memory, or of its machine's. `data_seconds` and
     `communication_seconds` are the parts of a step of `step_seconds` that it waits for data, and that it
-    waits for other processes and for the transfer of gradients. `heard` is when the leader has last received
-    this, by the leader's clock.
+    waits for other processes and for the transfer of gradients. `samples` are those that it trains on in a
+    step; None if the run's batch tells them. `heard` is when the leader has last received this, by the
+    leader's clock.
     """
 
     rank: Count
@@ -33,6 +34,7 @@ class RankLoad(Facts):
     step_seconds: Seconds | None = None
     data_seconds: Seconds | None = None
     communication_seconds: Seconds | None = None
+    samples: float | None = None
     heard: Timestamp = 0.0
 
     @property

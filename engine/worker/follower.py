@@ -77,12 +77,12 @@ def _follow(membership: Membership, *, trusts: bool) -> None:
 
 def _train(job: Job, *, trusts: bool) -> None:
     from torchconsole.engine.components.devices import choose_device
+    from torchconsole.engine.session.rank_reports import LoadMeter, SampledSteps, share_loads
     from torchconsole.engine.training.parts import build_parts
     from torchconsole.engine.training.setup import build_setup
     from torchconsole.engine.training.train_state import TrainState
     from torchconsole.engine.training.trainer import Trainer
     from torchconsole.engine.worker.leading import start_together
-    from torchconsole.engine.worker.rank_reports import LoadMeter, send_loads
 
     plan = job.receive()
     preset = validate(tomllib.loads(plan.preset), "the leader's preset")
@@ -100,7 +100,8 @@ def _train(job: Job, *, trusts: bool) -> None:
     commands = CommandQueue()
     trainer = Trainer(setup, state, checkpoints, commands, nowhere, job.follower_queue())
     job.watch_training(state.progress, commands)
-    send_loads(job, LoadMeter(job.rank, device, trainer.phases, setup.effective_batch))
+    steps = SampledSteps(trainer.phases, setup.effective_batch)
+    share_loads(job, LoadMeter(job.rank, device, steps), nowhere.emit)
     trainer.run()
     job.leave()
 

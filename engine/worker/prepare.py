@@ -96,15 +96,15 @@ def prepare(
     monitor = HealthMonitor(sink, setup, from_start=not resume)
     if job is None:
         return Trainer(setup, state, CheckpointManager(preset.checkpoint, state, writer), commands, monitor)
-    from torchconsole.engine.worker.rank_reports import LoadMeter, report_loads
+    from torchconsole.engine.session.rank_reports import LoadMeter, SampledSteps, share_loads
 
     lead(job, checked, state, folder.path, event_queue.emit)
     channel = job.leader_queue(commands)
     checkpoints = _checkpoints(setup.preset, state, job, writer)
     trainer = Trainer(setup, state, checkpoints, commands, monitor, channel)
     channel.read_clock = trainer.read_clock
-    meter = LoadMeter(job.rank, setup.device, trainer.phases, setup.effective_batch)
-    report_loads(job, meter, event_queue.emit)
+    steps = SampledSteps(trainer.phases, setup.effective_batch)
+    share_loads(job, LoadMeter(job.rank, setup.device, steps), event_queue.emit)
     return trainer
 
 

@@ -111,6 +111,38 @@ def test_a_process_that_computes_slowly_is_the_straggler_and_a_silent_one_ages(
             events.kill()
 
 
+PROGRAM_OF_ROWS = """
+import os, time, torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+from data import Rows
+
+dist.init_process_group("gloo")
+net = DistributedDataParallel(torch.nn.Linear(4, 2))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+while True:
+    for inputs, targets in DataLoader(Rows(), batch_size=8):
+        torch.nn.functional.cross_entropy(net(inputs), targets).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
+
+def test_the_processes_of_a_program_are_measured_too(user: User) -> None:
+    (user.folder / "data.py").write_text(SLOW_DATA)
+    (user.folder / "train.py").write_text(PROGRAM_OF_ROWS)
+    done = user.run("run", "--detach", "--nproc", "2", "train.py", timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    run = done.stdout.strip()
+    loads = wait_until(lambda: with_straggler(user, run, 2, "data"), "a straggler", SECONDS).ranks
+    assert [load.rank for load in loads] == [0, 1]
+    assert [load.samples for load in loads] == [8.0, 8.0]
+    assert all(load.memory_used for load in loads)
+    user.send(run, "stop")
+    wait_until(lambda: user.record(run)["status"] == "stopped", "the end", SECONDS)
+
+
 def tells_of_silence(line: bytes) -> bool:
     """Whether a line of `events` says that process 1 alone has not been heard from for some seconds."""
     if b'"RanksMeasured"' not in line:

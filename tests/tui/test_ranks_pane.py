@@ -103,7 +103,7 @@ async def test_what_is_not_known_is_a_dash_and_said() -> None:
         (row,) = [line for line in console.text.splitlines() if "cuda:1" in line and "gpu-08" in line]
         assert row.split("H200")[1].split()[:6] == ["-"] * 6
         run.emit(ev.RanksMeasured(ranks=[*loads, load(3, 0.02, None)], time=NOON + 4))
-        await console.shows("waits for other processes are not measured with this strategy")
+        await console.shows("waits for other processes are measured with DistributedDataParallel only")
 
 
 async def test_many_ranks_scroll_and_are_sorted_by_what_makes_them_slow() -> None:

@@ -19,6 +19,7 @@ from torchconsole.tui.rank_texts import (
     describe_straggler,
     format_milliseconds,
     silence_of,
+    speed_of_all,
     straggler_of,
     why_no_straggler,
 )
@@ -155,7 +156,7 @@ class RanksPane(OrderedPane[int]):
         batch, equals, factors = describe_batch(run).partition(" = ")
         if batch:
             line += [("  batch ", "muted"), (batch, "bold text"), (f"{equals}{factors}", "faint")]
-        speed = run.metrics.get("samples_per_sec")
+        speed = speed_of_all(run)
         if speed is not None and not self._state.has_ended:
             line += [(f"  {format_speed(speed):>6}", "bold train"), (" samples/s of all", "muted")]
         if scaled := describe_lr(run):

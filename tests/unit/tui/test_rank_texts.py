@@ -16,6 +16,7 @@ from torchconsole.tui.rank_texts import (
     describe_straggler,
     format_milliseconds,
     silence_of,
+    speed_of_all,
     why_no_straggler,
 )
 
@@ -40,6 +41,17 @@ def load(rank: int, **more: Any) -> RankLoad:
 )
 def test_the_batch_is_shown_with_its_factors_if_they_are_known(state: RunState, text: str) -> None:
     assert describe_batch(state) == text
+
+
+def test_the_batch_and_the_speed_of_a_program_are_what_its_processes_measure() -> None:
+    state = run(2, None)
+    assert describe_batch(state) == ""
+    assert speed_of_all(state) is None
+    state.ranks = RanksMeasured(ranks=[load(0, samples=16.0, step_seconds=0.02)])
+    assert (describe_batch(state), speed_of_all(state)) == ("", None), "not all are known"
+    state.ranks.ranks.append(load(1, samples=12.0, step_seconds=0.02))
+    assert describe_batch(state) == "28"
+    assert speed_of_all(state) == pytest.approx(1400)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +85,7 @@ def test_the_reason_why_there_is_no_straggler_is_said() -> None:
 
     assert reason(load(0)) == "not heard from 1 of 2 processes yet"
     assert reason(load(0, step_seconds=1.0), load(1)) == "steps are not measured yet"
-    assert "with this strategy" in reason(load(0, step_seconds=1.0), load(1, step_seconds=1.0))
+    assert "with DistributedDataParallel only" in reason(load(0, step_seconds=1.0), load(1, step_seconds=1.0))
     both = [load(rank, step_seconds=1.0, communication_seconds=0.0) for rank in (0, 1)]
     assert reason(*both).startswith("no straggler")
 

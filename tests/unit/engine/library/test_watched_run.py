@@ -46,7 +46,7 @@ def run(
         monkeypatch.setattr(owner, name, call)
 
     handles = []
-    monkeypatch.setattr(instruments, "_replace", replace)
+    monkeypatch.setattr(instruments, "replace", replace)
     monkeypatch.setattr(instruments, "skip_in_compilation", lambda _: None)
     monkeypatch.setattr(instruments.os, "register_at_fork", lambda **_: None)
     for name in ("register_optimizer_step_pre_hook", "register_optimizer_step_post_hook"):

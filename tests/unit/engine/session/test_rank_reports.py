@@ -10,8 +10,8 @@ from torch.distributed import HashStore
 
 from torchconsole.engine.protocol.info import StepTimes
 from torchconsole.engine.protocol.rank_loads import RankLoad
+from torchconsole.engine.session.rank_reports import LoadMeter, Loads, SampledSteps
 from torchconsole.engine.training.step_phases import StepPhases
-from torchconsole.engine.worker.rank_reports import LoadMeter, Loads
 
 
 def content(rank: int, at: float) -> str:
@@ -38,7 +38,7 @@ def meter_of(rate: float | None, share: float, **parts: float) -> tuple[LoadMete
     phases = StepPhases(torch.device("cpu"))
     phases.turn(share, rate)
     phases.times = StepTimes(parts=parts) if parts else None
-    return LoadMeter(1, torch.device("cpu"), phases, 64), phases
+    return LoadMeter(1, torch.device("cpu"), SampledSteps(phases, 64)), phases
 
 
 def test_a_process_measures_itself_and_the_parts_of_its_steps() -> None:
