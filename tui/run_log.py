@@ -19,6 +19,7 @@ from torchconsole.engine.protocol.commands import (
     FreezeLayer,
     HoldLearningRate,
     MeasureLayers,
+    RollBack,
     SetLearningRate,
     TrainSteps,
     UnfreezeLayer,
@@ -70,6 +71,8 @@ def command_name(command: Command | UnknownCommand) -> str:
         return counted(command.steps, "step")
     if isinstance(command, MeasureLayers):
         return f"measure layers {command.how_often}" if command.every else "measure no layers"
+    if isinstance(command, RollBack):
+        return f"roll back to {printable(command.checkpoint or 'the best checkpoint')}"
     if isinstance(command, FreezeLayer | UnfreezeLayer):
         return f"{'freeze' if isinstance(command, FreezeLayer) else 'unfreeze'} {printable(command.layer)}"
     return _COMMAND_NAMES.get(command.type) or printable(command.type)
@@ -184,7 +187,8 @@ def format_event(event: ev.Event) -> Entry | None:
             start = f"training continues after step {event.step:,}" if event.step else "training begins"
             return Entry(start, time=event.time, kind="phase")
         case ev.RunResumed():
-            return Entry(f"resumed from {event.checkpoint}", time=event.time, kind="resumed", step=event.step)
+            how = "resumed from" if event.rolled_back_from is None else "rolled back to"
+            return Entry(f"{how} {event.checkpoint}", time=event.time, kind="resumed", step=event.step)
         case ev.EvaluationCompleted() if event.reason == "schedule":
             nonfinite = {name: float(kind) for name, kind in event.nonfinite.items()}
             return _evaluated(event.step, {**event.metrics, **nonfinite}, event.time)

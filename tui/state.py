@@ -158,6 +158,9 @@ class ConsoleState:
         if self.is_connected:
             self._silence.receive(event, self.run)
         apply(self.run, self.history, event)
+        if isinstance(event, ev.RunResumed):  # a live run was rolled back
+            self._silence.restart()
+            self.run = self.run.model_copy()  # nothing that was read for the run before holds
         self.log.add(event)
         if isinstance(event, ev.TelemetryMeasured):
             self.device_history.add(event.telemetry)

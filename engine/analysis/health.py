@@ -20,10 +20,10 @@ from torchconsole.engine.analysis.health_rules import (
     Rule,
 )
 from torchconsole.engine.protocol.commands import HoldLearningRate, SetLearningRate
-from torchconsole.engine.protocol.events import CommandApplied, EvaluationCompleted, Event
+from torchconsole.engine.protocol.events import CommandApplied, EvaluationCompleted, Event, RunResumed
 from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.training.event_sink import EventSink
 from torchconsole.engine.training.setup import TrainingSetup
-from torchconsole.engine.training.trainer import EventSink
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,10 @@ class HealthMonitor:
         self._sink.emit(event)
         if isinstance(event, CommandApplied):
             self._lr.changed_by_hand |= isinstance(event.command, SetLearningRate | HoldLearningRate)
+        elif isinstance(event, RunResumed):  # a live run was rolled back: what followed is void
+            own = LossSpike, GradientNorm, Overfitting
+            self._rules = [type(rule)() if isinstance(rule, own) else rule for rule in self._rules]
+            self._loss_sum, self._lines = 0.0, 0
         elif isinstance(event, EvaluationCompleted) and event.reason == "schedule":
             evaluation = self._describe(event)
             self._loss_sum, self._lines = 0.0, 0

@@ -14,7 +14,7 @@ from torchconsole.engine.protocol.events import EvaluationCompleted, Event
 from torchconsole.engine.protocol.histograms import Histogram, WeightHistograms
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.text import error_summary
-from torchconsole.engine.training.trainer import EventSink
+from torchconsole.engine.training.event_sink import EventSink
 
 log = logging.getLogger(__name__)
 

@@ -77,11 +77,14 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
 def enter_train_mode(model: nn.Module, config: ModelConfig, epoch: int, frozen: Collection[str] = ()) -> None:
     """Set training mode for an epoch, counted from 0; unfreeze first if `unfreeze_at_epoch` is reached.
 
+    Before that epoch, freeze: a run that was rolled back may have been beyond it.
+
     The parameters whose names are in `frozen` are frozen in any case. Frozen layers stay in eval mode, so
     that their running statistics do not change.
     """
-    if config.unfreeze_at_epoch is not None and epoch >= config.unfreeze_at_epoch:
-        unfreeze(model, config.freeze)
+    if config.unfreeze_at_epoch is not None:
+        change = unfreeze if epoch >= config.unfreeze_at_epoch else freeze
+        change(model, config.freeze)
     if frozen:
         for name, parameter in model.named_parameters():
             if name in frozen:

@@ -12,7 +12,7 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from torchconsole.engine.components.shards import fill, nothing, take_shards
+from torchconsole.engine.components.shards import fill, item_at, nothing, take_shards
 from torchconsole.engine.config.schema import CheckpointConfig
 from torchconsole.engine.distributed.checkpoints import JointCheckpoints, no_writer
 from torchconsole.engine.distributed.store import FOREVER
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = ("model", "ema")
+
 KEPT_KEYS = 8
 """Messages that stay in the store: no process is more than one save behind."""
 
@@ -63,7 +65,6 @@ class ShardedCheckpoints(JointCheckpoints):
     ) -> None:
         """The leader has the `writer`."""
         super().__init__(config, state, writer or no_writer(), job)
-        self._job = job
         self._parts = None if job.leads else PartWriter(job)
         if self._parts is not None:
             self._parts.start()
@@ -95,15 +96,20 @@ class ShardedCheckpoints(JointCheckpoints):
             folder, problem = self._job.of_leader((folder, problem))
             if folder is None:
                 return f"; the best weights cannot be restored: {problem}"
-            state, problem = self._parts_of(folder, self._job.share_state(saved))
-            # All take them or none does, whichever machine cannot read its parts.
-            problems = [
-                f"process {rank}: {each}" for rank, each in enumerate(self._job.gather(problem)) if each
-            ]
-            if problems:
-                return f"; the best weights cannot be restored: {'; '.join(problems)}"
+            state = self._job.share_state(saved)
+            if problem := self._read_parts(folder, state, WEIGHTS):
+                return f"; the best weights cannot be restored: {problem}"
             take_weights(state)
         return self.restored(best)
+
+    def read(self, name: str | None) -> tuple[Path, dict[str, Any]]:
+        """See `CheckpointManager`. Each process reads its own parts."""
+        self.flush()
+        folder, saved = self._of_leader(name, nothing)
+        state = self._job.share_state(saved)
+        if problem := self._read_parts(folder, state, (*WEIGHTS, "trained", "optimizer")):
+            raise CheckpointError(problem)
+        return folder, state
 
     def _best(self, step: int) -> tuple[Path | None, dict[str, Any] | None, str]:
         """Return the folder of the best checkpoint, and its state without shards; or why there is none."""
@@ -116,24 +122,54 @@ class ShardedCheckpoints(JointCheckpoints):
         except CheckpointError as error:
             return None, None, str(error)
 
-    def _parts_of(self, folder: Path, saved: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """Return a checkpoint's weights, each process its part of them; or why they cannot be read."""
-        from torchconsole.engine.distributed.sharding import sharded_like
+    def _read_parts(self, folder: Path, saved: dict[str, Any], entries: Collection[str]) -> str:
+        """Put this process's parts of some entries into a checkpoint's state; return why that cannot be done.
 
-        like = self._joint_state.state_dict()
+        All can do it or none, whichever machine cannot read its parts. What was saved whole is sharded.
+        """
+        from torchconsole.engine.distributed.sharding import shard_whole
+
+        like = self._like(entries)
+        problem = ""
         try:
             with self._job.at_disk():
-                fill(saved, folder, lambda keys: keys[0] in ("model", "ema"), like)
+                fill(saved, folder, lambda keys: _is_there(like, keys), like)
         except CheckpointError as error:
-            return saved, str(error)
-        weights = {name: sharded_like(value, like["model"][name]) for name, value in saved["model"].items()}
-        if not like["ema"] or not saved["ema"]:
-            return saved | {"model": weights, "ema": None}, ""
-        averages = like["ema"]["module"]
-        averaged = {
-            name: sharded_like(value, averages[name]) for name, value in saved["ema"]["module"].items()
-        }
-        return saved | {"model": weights, "ema": {"module": averaged}}, ""
+            problem = str(error)
+        problems = [f"process {rank}: {each}" for rank, each in enumerate(self._job.gather(problem)) if each]
+        if not problems:
+            saved |= shard_whole({name: saved[name] for name in entries if name in saved}, like)
+        return "; ".join(problems)
+
+    def _like(self, entries: Collection[str]) -> dict[str, Any]:
+        """Return entries of a state with tensors that are sharded as those of a checkpoint are to be."""
+        now = self._joint_state.state_dict()
+        weights = {name: now[name] for name in WEIGHTS if now.get(name)}
+        like = weights | {"trained": weights}
+        if "optimizer" in entries:
+            known = enumerate(self._joint_state.optimized)
+            like["optimizer"] = {"state": {number: _Anything(weight) for number, weight in known}}
+        return {name: like[name] for name in entries if name in like}
+
+
+class _Anything(dict[str, Tensor]):
+    """What an optimizer may know of a weight, whatever it is called, is sharded as the weight is."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self._weight = weight
+
+    def __missing__(self, key: str) -> Tensor:
+        return self._weight
+
+
+def _is_there(like: dict[str, Any], keys: list[str | int]) -> bool:
+    """Whether a state has a place for a shard: not for an average of a training that has none any more."""
+    try:
+        item_at(like, keys)
+    except KeyError:
+        return False
+    return True
 
 
 class ShardedWriter(AsyncCheckpointWriter):

@@ -264,6 +264,20 @@ def sharded_like(value: Any, like: object) -> Any:
     return distribute_tensor(full, like.device_mesh, like.placements, src_data_rank=None)
 
 
+def shard_whole(saved: Any, like: Any) -> Any:
+    """Return a state in which whole tensors are sharded, where `like` has a sharded one of their shape."""
+    if isinstance(saved, dict) and isinstance(like, dict):
+        return {key: shard_whole(value, _item(like, key)) for key, value in saved.items()}
+    return sharded_like(saved, like) if isinstance(like, DTensor) and _is_like(saved, like) else saved
+
+
+def _item(state: dict[Any, Any], key: Any) -> Any:
+    try:
+        return state[key]
+    except KeyError:
+        return None
+
+
 def _broadcast(tensor: Tensor) -> None:
     """Give all processes the leader's values."""
     values = tensor.contiguous()

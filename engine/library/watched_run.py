@@ -35,7 +35,7 @@ from torchconsole.engine.run.line_formats import FACTS
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.rank_reports import LoadMeter, share_loads
 from torchconsole.engine.text import printable
-from torchconsole.engine.training.command_handler import CommandHandler, Saves
+from torchconsole.engine.training.command_handler import CommandHandler, Outcome, Saves
 from torchconsole.engine.training.command_queue import ByClock, CommandQueue
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.progress import Progress, TrainingClock
@@ -323,6 +323,13 @@ class WatchedRun:
 
     def summarize(self) -> None:
         """Return nothing: no command changes the layers."""
+
+    def roll_back(self, checkpoint: str | None) -> Outcome:
+        """Reject the command: raises CommandRejectedError."""
+        raise CommandRejectedError(
+            "only the training of a preset can be rolled back while it runs; stop the program, and resume it "
+            "from a checkpoint if it keeps its state"
+        )
 
     def end(self, status: Literal["finished", "stopped"], reason: str) -> None:
         """End the program at this boundary, after a save."""

@@ -132,6 +132,17 @@ class UnfreezeLayer(_Command):
     layer: str
 
 
+class RollBack(_Command):
+    """Take the training back to a checkpoint of the run, and train on from there in the same process.
+
+    `checkpoint` is `best`, `last` or a name such as `step-00012000`; None is the best one, or the last one if
+    there is no best. What came after it is void, as after a resume from it.
+    """
+
+    type: Literal["RollBack"] = "RollBack"
+    checkpoint: str | None = Field(default=None, max_length=100)
+
+
 class StopRun(_Command):
     """Save a checkpoint after the current step and end the run as `stopped`."""
 
@@ -167,6 +178,7 @@ Command = Annotated[
     | MeasureLayers
     | FreezeLayer
     | UnfreezeLayer
+    | RollBack
     | StopRun
     | ChangePreset,
     Field(discriminator="type"),

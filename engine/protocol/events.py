@@ -158,13 +158,18 @@ class SchedulePlanned(_Event):
 
 
 class RunResumed(_Event):
-    """The run continues from a checkpoint at `step`; what was recorded after that step is void."""
+    """The run continues from a checkpoint at `step`; what was recorded after that step is void.
+
+    A live run that was rolled back was at the step `rolled_back_from` before; None in a resumed worker.
+    """
 
     type: Literal["RunResumed"] = "RunResumed"
     step: Step
     epoch: Step
     checkpoint: str
     best: Best | None = None
+    active_seconds: Seconds | None = None
+    rolled_back_from: Step | None = None
 
 
 class MetricsLogged(_Event):

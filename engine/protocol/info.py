@@ -274,10 +274,11 @@ class EarlyStoppingInfo(Facts):
 
 
 class Mark(Facts):
-    """A step at which a checkpoint was saved, or from which the run was resumed."""
+    """A step at which a checkpoint was saved, or from which the run was resumed or, live, rolled back to."""
 
     kind: Literal["saved", "resumed"]
     step: Step
+    rolled_back: bool = False
 
 
 class Best(Facts):

@@ -266,9 +266,11 @@ def _(event: ev.RunResumed, state: RunState, history: History) -> None:
     state.step = event.step
     state.epoch = event.epoch
     state.best = event.best
+    state.active_seconds = state.active_seconds if event.active_seconds is None else event.active_seconds
     state.changes = [applied for applied in state.changes if applied.step <= event.step]
     state.marks = [mark for mark in state.marks if mark.step <= event.step]
-    _add_mark(state, Mark(kind="resumed", step=event.step))
+    is_live = event.rolled_back_from is not None
+    _add_mark(state, Mark(kind="resumed", step=event.step, rolled_back=is_live))
     if state.last_confusion is not None and state.last_confusion.step > event.step:
         state.last_confusion = None
     for series in history.values():

@@ -15,7 +15,15 @@ from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.files import exists, open_regular, read_regular, real_path
 from torchconsole.engine.run.decoding import Timestamp, decode, parse_json
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.names import BEST, LAST, LINKS, MANIFEST_FILE, STATE_FILE, step_of_name
+from torchconsole.engine.run.names import (
+    BEST,
+    LAST,
+    LINKS,
+    MANIFEST_FILE,
+    STATE_FILE,
+    is_abandoned,
+    step_of_name,
+)
 from torchconsole.engine.run.registry import find_run
 
 FORMAT_VERSION = 2
@@ -165,12 +173,18 @@ def verified(folder: Path) -> Path:
 
 def suggest_older(folder: Path) -> str:
     """Return advice for a damaged checkpoint: which one to use instead."""
+    older = older_intact(folder)
+    return f"use the one before it: {older}" if older else "there is no valid checkpoint before it"
+
+
+def older_intact(folder: Path) -> Path | None:
+    """Return the newest checkpoint before this one that is complete and undamaged."""
     for older in list_checkpoints(folder.parent):
         if step_of(older) < step_of(folder):
             with suppress(CheckpointError):
                 verify(older)
-                return f"use the one before it: {older}"
-    return "there is no valid checkpoint before it"
+                return older
+    return None
 
 
 def fingerprint(path: Path) -> Fingerprint:
@@ -237,7 +251,7 @@ def find_target(text: str, runs_dir: Path | None = None) -> Target:
         name, found, which = text.rpartition(separator)
         if found and not exists(RunFolder(path).run_file):
             run = find_run(name, runs_dir)
-            return Target(run, _checkpoint_of(run, which))
+            return Target(run, checkpoint_of(run, which))
     return Target(find_run(text, runs_dir), None)
 
 
@@ -342,10 +356,11 @@ def _looks_like_checkpoint(path: Path) -> bool:
         return False
 
 
-def _checkpoint_of(run: RunFolder, which: str) -> Path:
+def checkpoint_of(run: RunFolder, which: str) -> Path:
+    """Return a run's checkpoint by its link, its step or its name. Raises CheckpointError."""
     match = re.fullmatch(r"(?:step-)?(\d{1,18})", which)
     path = run.checkpoints / (folder_name(int(match[1])) if match else which)
-    if not (match or which in LINKS) or not path.is_dir():
+    if not (match or which in LINKS or is_abandoned(which)) or not path.is_dir():
         names = [found.name for found in list_checkpoints(run.checkpoints)]
         available = f"available: {', '.join([*LINKS, *names])}" if names else "the run has none"
         raise CheckpointError(f"{run.name}: no checkpoint {which!r}; {available}")

@@ -77,7 +77,8 @@ def event_line(event: ev.Event) -> bytes | None:
             own = {"kind": "epoch", "seconds": event.seconds, **event.metrics}
             flags = event.nonfinite
         case ev.RunResumed():
-            own = {"kind": "resumed", "checkpoint": event.checkpoint}
+            more = event.model_dump(include={"rolled_back_from"}, exclude_none=True)
+            own = {"kind": "resumed", "checkpoint": event.checkpoint, **more}
             flags = {}
         case _:
             return None

@@ -64,6 +64,9 @@ REPLACED = ".replaced-"
 REMOVED = ".removed-"
 """Begin the name of a checkpoint's folder before it is complete, and after it was replaced or removed."""
 
+ABANDONED = "abandoned-"
+"""Begins the name of a checkpoint's folder after the run was rolled back to an older one, if it is kept."""
+
 SAVING = f"{TEMPORARY}lightning"
 """The folder that Lightning writes a checkpoint into."""
 
@@ -71,7 +74,10 @@ DELETING = ".deleting"
 """Ends the name of a run's folder while the run is being deleted."""
 
 _STEP = re.compile(r"step-(\d{1,18})")
-_CHECKPOINT = re.compile(rf"(?:{'|'.join(map(re.escape, (TEMPORARY, REPLACED, REMOVED)))})?{_STEP.pattern}")
+_ABANDONED = re.compile(rf"{ABANDONED}(?:\d{{1,4}}-)?{_STEP.pattern}")
+_CHECKPOINT = re.compile(
+    rf"(?:{'|'.join(map(re.escape, (TEMPORARY, REPLACED, REMOVED)))})?{_STEP.pattern}|{_ABANDONED.pattern}"
+)
 _SHARD = re.compile(r"__\d{1,9}_\d{1,9}\.distcp")
 _RESULT = re.compile(r"[A-Za-z0-9._-]{1,60}-\d{8,18}\.(?:png|txt)")
 _EVENT_FILE = re.compile(r"events\.out\.tfevents\..+")
@@ -82,6 +88,11 @@ def step_of_name(name: str) -> int:
     """Return the step in the name of a checkpoint's folder; -1 for any other name."""
     match = _STEP.fullmatch(name)
     return int(match[1]) if match else -1
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether this is the name of a checkpoint that was kept when the run was rolled back beyond it."""
+    return _ABANDONED.fullmatch(name) is not None
 
 
 def is_run_file(name: str) -> bool:

@@ -4,6 +4,7 @@ the links `best` and `last`, and which checkpoints of a run are kept.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -11,7 +12,7 @@ import shutil
 import struct
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,23 @@ from pydantic import ValidationError
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.shards import Wanted, everything, fill
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.files import held_folder, open_regular, sync_folder, write_atomically
+from torchconsole.engine.files import held_folder, open_regular, real_path, sync_folder, write_atomically
 from torchconsole.engine.run.checkpoints import (
     Fingerprint,
     Manifest,
+    Target,
+    checkpoint_of,
     fingerprint,
     folder_name,
     list_checkpoints,
+    older_intact,
     read_manifest,
+    step_of,
     verify,
 )
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import (
+    ABANDONED,
     BEST,
     LAST,
     MANIFEST_FILE,
@@ -238,6 +245,67 @@ def newest_valid(checkpoints: Path, is_wanted: Wanted = everything) -> tuple[Pat
     raise CheckpointError(f"{checkpoints}: no checkpoint to resume from: {reasons}")
 
 
+def read_named(
+    checkpoints: Path, name: str | None, is_wanted: Wanted = everything
+) -> tuple[Path, dict[str, Any]]:
+    """Return the checkpoint that `RollBack` names, and its state; None names the best one, or the newest.
+
+    For `is_wanted`, see `read_checkpoint`. Raises CheckpointError, which suggests an older one if it is
+    damaged.
+    """
+    run = RunFolder(checkpoints.parent)
+    chosen = Target(run, None).pick() if name is None else checkpoint_of(run, name)
+    folder = checkpoints / real_path(chosen).name
+    if step_of(folder) < 0:
+        raise CheckpointError(
+            f"{folder.name} belongs to an abandoned part of the run; start a new run from it: "
+            f"torchconsole resume {run.name}@{folder.name}"
+        )
+    try:
+        return folder, read_checkpoint(folder, is_wanted)
+    except CheckpointError as error:
+        older = older_intact(folder)
+        advice = (
+            f"use the one before it: rollback {older.name}" if older else "there is no valid one before it"
+        )
+        raise CheckpointError(f"{error}; {advice}") from error
+
+
+def abandon_later(checkpoints: Path, folder: Path) -> list[str]:
+    """Remove the checkpoints of steps after that of `folder`, newest first.
+
+    The best one and those saved on request are kept under other names, which are returned. Raises OSError,
+    and then removes none.
+    """
+    moved: list[tuple[Path, Path]] = []
+    with _held(checkpoints) as held:
+        best = (held / BEST).resolve().name
+        try:
+            for later in list_checkpoints(held):
+                if step_of(later) > step_of(folder):
+                    is_kept = later.name == best or _kept(later)
+                    aside = _abandoned(later) if is_kept else later.with_name(f"{REMOVED}{later.name}")
+                    later.rename(aside)
+                    moved.append((later, aside))
+        except OSError:
+            for later, aside in reversed(moved):
+                with suppress(OSError):
+                    aside.rename(later)
+            raise
+        sync_folder(held)
+        names = [aside.name for _, aside in moved]
+        for name in names:
+            if name.startswith(REMOVED):
+                shutil.rmtree(held / name, ignore_errors=True)
+    return [name for name in names if not name.startswith(REMOVED)]
+
+
+def _abandoned(folder: Path) -> Path:
+    """Return a new name for a checkpoint that the run has been rolled back beyond."""
+    names = (f"{ABANDONED}{f'{number}-' if number > 1 else ''}{folder.name}" for number in itertools.count(1))
+    return next(path for path in map(folder.with_name, names) if not path.exists())
+
+
 def point(checkpoints: Path, link: str, folder: Path) -> None:
     """Point the link `best` or `last` to `folder`, atomically for readers."""
     with _held(checkpoints) as held:
@@ -252,6 +320,8 @@ def relink(checkpoints: Path, last: Path, best: Path) -> None:
     point(checkpoints, LAST, last)
     if best.is_dir():
         point(checkpoints, BEST, best)
+    elif not (checkpoints / BEST).exists():
+        (checkpoints / BEST).unlink(missing_ok=True)
 
 
 def rotate(checkpoints: Path, keep: int) -> None:

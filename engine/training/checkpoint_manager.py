@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,15 @@ from torchconsole.engine.config.schema import CheckpointConfig
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.commands import SaveCheckpoint
 from torchconsole.engine.protocol.info import Best, Metrics
-from torchconsole.engine.run.checkpoints import Manifest
+from torchconsole.engine.run.checkpoints import Manifest, folder_name
+from torchconsole.engine.text import os_error_summary
+from torchconsole.engine.training.checkpoint import abandon_later, read_named, relink
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
 from torchconsole.engine.training.command_queue import Request
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.stopping import EarlyStopping
+
+log = logging.getLogger(__name__)
 
 
 class SavedState(Protocol):
@@ -93,6 +98,29 @@ class CheckpointManager:
         """Wait until every checkpoint is on disk; return why the newest is not, else an empty string."""
         self._writer.flush()
         return self._writer.failure
+
+    def read(self, name: str | None) -> tuple[Path, dict[str, Any]]:
+        """Return a checkpoint of this run, and its state for `load_state_dict` of a live training.
+
+        `name` is that of `RollBack`. Waits for saves that are not done yet. Raises CheckpointError, which
+        suggests another one if it is damaged.
+        """
+        self.flush()
+        return read_named(self.folder, name)
+
+    def roll_back(self, folder: Path) -> list[str]:
+        """Abandon the checkpoints after this one, which the state has just been restored from.
+
+        Returns the new names of those that are kept. Raises OSError, and then removes none.
+        """
+        kept = abandon_later(self.folder, folder)
+        best = self._state.early_stopping.best
+        try:
+            relink(self.folder, folder, self.folder / folder_name(best.step) if best else folder)
+        except OSError as error:  # the next save points the links anew
+            log.warning("the links to the best and the last checkpoint: %s", os_error_summary(error))
+        self._writer.roll_back(folder, self._state.progress.revision)
+        return kept
 
     def move_to(self, checkpoints: Path) -> None:
         """Save to another folder from now on: the run's folder was renamed."""

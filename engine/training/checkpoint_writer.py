@@ -19,7 +19,7 @@ from torchconsole.engine.protocol.events import (
     Event,
 )
 from torchconsole.engine.protocol.info import Best
-from torchconsole.engine.run.checkpoints import Manifest, folder_name, read_manifest
+from torchconsole.engine.run.checkpoints import Manifest, folder_name, read_manifest, step_of
 from torchconsole.engine.run.names import BEST, LAST
 from torchconsole.engine.text import first_line
 from torchconsole.engine.training.checkpoint import (
@@ -114,6 +114,15 @@ class AsyncCheckpointWriter(threading.Thread):
             if self._unsaved_best is not None:
                 return self._unsaved_best.state
         return read_checkpoint(self._checkpoints / BEST)
+
+    def roll_back(self, folder: Path, revision: int) -> None:
+        """Forget what would still be written of later steps, now that the training is at this checkpoint.
+
+        Only after `flush`. The state with this `revision` is on disk already.
+        """
+        with self._changed:
+            self._unsaved_best = None
+            self._written = (step_of(folder), revision)
 
     def join_save(self, request: Request, revision: int, *, kept: bool = False) -> bool:
         """Have a requested save that is not done yet answer this request too; return False if there is none.

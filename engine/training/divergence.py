@@ -38,6 +38,10 @@ class DivergenceCheck:
         self._every = config.checksum_every if is_checked else 0
         self._setup = setup
         self._progress = progress
+        self.restart()
+
+    def restart(self) -> None:
+        """Compare at the next line: the training begins, or was rolled back to an earlier step."""
         self._begun_at = 0
         self._equal_at: int | None = None
         self._waiting: Tensor | None = None

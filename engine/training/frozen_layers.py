@@ -74,10 +74,15 @@ class FrozenLayers:
         return sorted(self._names)
 
     def load_state_dict(self, names: list[str]) -> None:
-        """Freeze these parameters, when training mode is entered next. Raises KeyError for an unknown one."""
+        """Freeze these parameters, and no others, when training mode is entered next.
+
+        Raises KeyError for an unknown one.
+        """
         parameters = dict(self._model.named_parameters())
         for name in names:
             parameters[name].requires_grad_(False)
+        for name in self._names.difference(names):
+            parameters[name].requires_grad_(True)
         self._names = set(names)
 
     def in_loss(self) -> list[str]:

@@ -58,8 +58,8 @@ class LayerWatch:
                 "layers cannot be measured while each process holds a part of every weight "
                 '(distributed.strategy = "fsdp")'
             )
+        self.every = every
         self._setup = setup
-        self._every = every
         self._emit = emit
         self._layers = {
             name: module for name, module in setup.model.named_modules() if _is_layer(name, module)
@@ -72,7 +72,7 @@ class LayerWatch:
         """Before the first batch of the step after `step`: measure that step and return True if it is due."""
         if step < self._next_step or time.monotonic() < self._next_time:
             return False
-        self._next_step = step + self._every
+        self._next_step = step + self.every
         self._next_time = time.monotonic() + LEAST_SECONDS
         with self._warning():
             self._measurement = _Measurement(step, self._layers)
@@ -101,7 +101,7 @@ class LayerWatch:
         self._measurement = None
         if layers is not None:
             eager = self._setup.preset.training.compile
-            self._emit(LayersMeasured(step=step, every=self._every, eager=eager, layers=layers))
+            self._emit(LayersMeasured(step=step, every=self.every, eager=eager, layers=layers))
 
     @contextmanager
     def _warning(self) -> Iterator[None]:

@@ -101,7 +101,7 @@ class LossMeter:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._waiting = []
+        self._waiting, self._marks = [], []
         self._interval, self._epoch = list(state["interval"]), list(state["epoch"])
         self._nonfinite = list(state["nonfinite"])
         self.samples = state["samples"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from torchconsole.engine.components.torch_compat import checks_found_inf
 from torchconsole.engine.errors import TrainingError
+from torchconsole.engine.text import counted
 from torchconsole.engine.training.elements import without_overlap
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.progress import Progress
@@ -92,6 +93,13 @@ class NonfiniteCheck:
         shown = ", ".join(f"{step:,}" for step in steps[:MOST_LISTED])
         shown += ", ..." if len(steps) > MOST_LISTED else ""
         log.warning("step %s skipped: the loss or a gradient was not finite", shown)
+
+    def describe_skipped(self) -> str:
+        """Return a clause for the run's reason to end; empty if no step was left out."""
+        if not (skipped := self._progress.skipped):
+            return ""
+        why = "were skipped, since they were" if skipped > 1 else "was skipped, since it was"
+        return f"; {counted(skipped, 'step')} {why} not finite"
 
     def check_now(self) -> None:
         """Read every loss and judge them: what stops the run must not be saved first.

@@ -16,9 +16,9 @@ from torchconsole.engine.protocol.commands import ChangePreset
 from torchconsole.engine.protocol.events import CommandApplied, EarlyStoppingUpdated, RunResumed
 from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints
 from torchconsole.engine.training.checkpoint import newest_valid, relink
+from torchconsole.engine.training.event_sink import EventSink
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.train_state import TrainState, UnreadParts, environment
-from torchconsole.engine.training.trainer import EventSink
 
 LENGTHS = {"training.epochs", "training.max_steps"}
 
@@ -49,8 +49,8 @@ def resume_training(setup: TrainingSetup, state: TrainState, checkpoints: Path, 
     events.emit(RunResumed(step=progress.step, epoch=progress.epoch, checkpoint=folder.name, best=best))
     if state.early_stopping.stops:
         events.emit(EarlyStoppingUpdated(step=progress.step, early_stopping=state.early_stopping.info()))
-    if changes := _changes(saved["preset"], setup):
-        events.emit(_applied(changes, progress.step))
+    if changes := preset_changes(saved["preset"], setup):
+        events.emit(changes_applied(changes, progress.step))
     if changes.keys() & LENGTHS:
         _log_new_length(setup, saved, progress.step)
     _log_inexactness(setup, saved["made_with"])
@@ -60,7 +60,7 @@ def _is_not_parted(keys: list[str | int]) -> bool:
     return keys[0] != "optimizer"
 
 
-def _changes(before: str, setup: TrainingSetup) -> Changes:
+def preset_changes(before: str, setup: TrainingSetup) -> Changes:
     """Return what has changed in the preset since the checkpoint was taken."""
     try:
         return differences(validate(tomllib.loads(before), "the checkpoint's preset"), setup.preset)
@@ -69,14 +69,14 @@ def _changes(before: str, setup: TrainingSetup) -> Changes:
         return {}
 
 
-def _applied(changes: Changes, step: int) -> CommandApplied:
+def changes_applied(changes: Changes, step: int, by: str = "resume") -> CommandApplied:
     """Return the event for the journal."""
     shown = [f"{key} {_shown(before)} -> {_shown(after)}" for key, (before, after) in changes.items()]
     return CommandApplied(
         id=uuid.uuid4().hex,
         command=ChangePreset(changes=changes),
         step=step,
-        by="resume",
+        by=by,
         detail=", ".join(shown),
     )
 

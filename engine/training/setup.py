@@ -16,13 +16,14 @@ from torchconsole.engine.components.losses import Loss, user_part
 from torchconsole.engine.components.optimizers import build_optimizer
 from torchconsole.engine.components.penalty import Penalty, build_penalty
 from torchconsole.engine.config.schema import DistributedConfig, OptimizerConfig, Preset
-from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase
+from torchconsole.engine.protocol.events import PhaseChanged, ReportPhase, RunStarted
 from torchconsole.engine.protocol.info import ModelSummary
 from torchconsole.engine.training.compile_cache import use_private_compile_cache
 from torchconsole.engine.training.ema import WeightAverage
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.parts import TrainingParts, steps_per_epoch
 from torchconsole.engine.training.probe import PartsProbe, warning_of_slow_compilation
+from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.resolve import ResolvedPreset, resolve
 from torchconsole.engine.training.trial import Batch, first_batch, try_batch
 
@@ -74,6 +75,21 @@ class TrainingSetup(TrainingParts):
         log_every = self.preset.training.log_every
         assert log_every is not None, "`resolve` decides it"
         return log_every
+
+    def started(self, progress: Progress) -> RunStarted:
+        """Return the event that the training begins, or continues, after these steps."""
+        return RunStarted(
+            step=progress.step,
+            epoch=progress.epoch,
+            steps_per_epoch=self.steps_per_epoch,
+            total_epochs=self.total_epochs,
+            total_steps=self.total_steps,
+            lr_scale=self.learning_rate.scale,
+            lr_held=self.learning_rate.held,
+            loss_unit=self.data.spec.loss_unit,
+            processes=self.ranks.size,
+            batch_size=self.effective_batch,
+        )
 
     @property
     def total_steps(self) -> int:

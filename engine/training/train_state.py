@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchconsole.engine.components.data.order import RANK, stream_seed
@@ -70,6 +70,11 @@ class TrainState:
         self.metrics = metrics
         self.progress.evaluated = self.progress.step
         self.progress.revision += 1
+
+    @property
+    def optimized(self) -> list[Tensor]:
+        """The weights that the optimizer trains, in the order of its state."""
+        return [weight for group in self._setup.optimizer.param_groups for weight in group["params"]]
 
     def gather_random(self) -> None:
         """Take the random states of all processes, for the next `state_dict`."""

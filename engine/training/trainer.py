@@ -12,25 +12,24 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Literal, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.events import (
     EarlyStoppingUpdated,
     EpochCompleted,
-    Event,
     ModelSummarized,
     PhaseChanged,
     PhaseName,
     RunFinished,
-    RunStarted,
 )
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.protocol.points import MetricsPoint, flag_nonfinite
 from torchconsole.engine.run.names import PROFILE_FILE
-from torchconsole.engine.text import counted
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
-from torchconsole.engine.training.command_handler import CommandHandler
+from torchconsole.engine.training.command_handler import CommandHandler, Outcome
 from torchconsole.engine.training.command_queue import (
     Abandoned,
     ByClock,
@@ -41,6 +40,7 @@ from torchconsole.engine.training.command_queue import (
 )
 from torchconsole.engine.training.data_wait import DataWait
 from torchconsole.engine.training.evaluation import EvaluationSchedule, Evaluator
+from torchconsole.engine.training.event_sink import EventSink
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.frozen_layers import count_trainable
 from torchconsole.engine.training.layer_watch import LayerWatch
@@ -48,6 +48,7 @@ from torchconsole.engine.training.live_profile import LiveProfile
 from torchconsole.engine.training.lr_forecast import LrForecaster
 from torchconsole.engine.training.nonfinite import NonfiniteCheck
 from torchconsole.engine.training.progress import TrainingClock, each_batch
+from torchconsole.engine.training.roll_back import roll_back
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.step import TrainingStep
 from torchconsole.engine.training.step_phases import StepPhases
@@ -55,16 +56,6 @@ from torchconsole.engine.training.stopping import Limits
 from torchconsole.engine.training.train_state import TrainState
 
 log = logging.getLogger(__name__)
-
-
-class EventSink(Protocol):
-    """Where the trainer's events go; it never waits there."""
-
-    def emit(self, event: Event) -> None:
-        """Report an event that nobody may miss."""
-
-    def log(self, point: MetricsPoint) -> None:
-        """Report the metrics of a step, in a microsecond at most."""
 
 
 class Trainer:
@@ -106,6 +97,8 @@ class Trainer:
         self._log_every = setup.log_every
         self._schedule = EvaluationSchedule(training, state.progress)
         self._is_first_step = True
+        self._leaves_epoch = True
+        """Whether the next batch is not the one after the last: the run begins, was rolled back, or ends."""
         self._outcome: RunFinished | None = None
 
     def run(self) -> RunFinished:
@@ -122,32 +115,18 @@ class Trainer:
             self.checkpoints.flush()
 
     def _run(self) -> RunFinished:
-        setup, progress = self._setup, self._progress
-        self.emit(
-            RunStarted(
-                step=progress.step,
-                epoch=progress.epoch,
-                steps_per_epoch=setup.steps_per_epoch,
-                total_epochs=setup.total_epochs,
-                total_steps=setup.total_steps,
-                lr_scale=self.learning_rate.scale,
-                lr_held=self.learning_rate.held,
-                loss_unit=setup.data.spec.loss_unit,
-                processes=setup.ranks.size,
-                batch_size=setup.effective_batch,
-            )
-        )
+        self.emit(self._setup.started(self._progress))
         self._forecast_lr()
         self.begin_phase("first batch")
         self.start_clock()
         self.phases.start()
-        if self._schedule.was_interrupted:
-            self._evaluate_on_schedule()
-        self._end_if_over()
         while (outcome := self._outcome) is None:
-            self._train_epoch()
+            if self._leaves_epoch:
+                self._continue()
+            else:
+                self._train_epoch()
         self._forecaster.cancel()
-        self._profile.end(progress.step)
+        self._profile.end(self._progress.step)
         self._command_handler.reject_rest("the run has ended")
         self.begin_phase("saving")
         self.checkpoints.save("stop" if outcome.status == "stopped" else "last")
@@ -162,6 +141,7 @@ class Trainer:
 
     def end(self, status: Literal["finished", "stopped"], reason: str) -> None:
         """End the run after this step."""
+        self._leaves_epoch = True
         self._outcome = RunFinished(
             status=status, reason=reason, step=self._progress.step, epoch=self._progress.epoch
         )
@@ -185,14 +165,8 @@ class Trainer:
         Returns None if a stop is requested meanwhile: the rest of the set is not waited for.
         """
         self._end_profile()
-        begin = time.perf_counter()
-        metrics = self._evaluator(reason)
-        if metrics is not None:
-            # With what is measured for the evaluation's event: more than the evaluator's own seconds.
-            seconds = time.perf_counter() - begin
-            self._clock.leave_out(seconds)
-            self._data_wait.leave_out(seconds)
-        return metrics
+        with self._aside():
+            return self._evaluator(reason)
 
     def read_clock(self) -> ByClock | None:
         """Return what the clock asks of all processes at this boundary, if this one leads them."""
@@ -221,6 +195,22 @@ class Trainer:
             effect += "; the next step compiles the model again"
         return effect
 
+    def roll_back(self, checkpoint: str | None) -> Outcome:
+        """Go back to a checkpoint of this run. Raises CommandRejectedError, and then nothing has changed."""
+        self._end_profile()
+        outcome = roll_back(self._setup, self.state, self.checkpoints, self.emit, checkpoint)
+        self._leaves_epoch = True
+        progress, watch = self._progress, self._step.watch
+        self.state.frozen.enter_train_mode(progress.epoch)
+        self._step = TrainingStep(self._setup, progress, self._meter, self.phases)
+        if watch is not None:
+            self.measure_layers(watch.every)
+        self.phases.drop()
+        self._data_wait.restart(progress.active_seconds)
+        self.start_clock()
+        self._forecast_lr()
+        return outcome._replace(then=self.summarize())
+
     def summarize(self) -> ModelSummarized | None:
         """Return the layer table as it is now; None if there is none."""
         summary = self._setup.summary
@@ -228,8 +218,15 @@ class Trainer:
             return None
         return ModelSummarized(summary=count_trainable(summary, self._setup.model))
 
+    def _continue(self) -> None:
+        """Do what is left to do after the step of a checkpoint: it may be the last one of the run."""
+        self._leaves_epoch = False
+        if self._schedule.was_interrupted:
+            self._evaluate_on_schedule()
+        self._end_if_over()
+
     def _train_epoch(self) -> None:
-        """Train on what is left of this epoch, unless the run ends before."""
+        """Train on what is left of this epoch, unless the run ends or is rolled back before."""
         setup, progress, step = self._setup, self._progress, self._step
         last = setup.data.train.batches_per_epoch
         if progress.batch >= last:
@@ -252,7 +249,7 @@ class Trainer:
                 if progress.batch == last:
                     self._complete_epoch(time.perf_counter() - begin)
                 self._reach_boundary()
-                if self.ended:
+                if self._leaves_epoch:
                     return
         except Abandoned:
             raise
@@ -353,8 +350,14 @@ class Trainer:
 
     def _end_profile(self) -> None:
         """Write the profile of the last steps, if they are being profiled; that is not training."""
+        with self._aside():
+            self._profile.end(self._progress.step)
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Leave work that is not training out of what is measured of it."""
         begin = time.perf_counter()
-        self._profile.end(self._progress.step)
+        yield
         seconds = time.perf_counter() - begin
         self._clock.leave_out(seconds)
         self._data_wait.leave_out(seconds)
@@ -394,7 +397,4 @@ class Trainer:
         stopping = self._setup.preset.early_stopping
         if stopping is not None and stopping.restore_best:
             reason += self.checkpoints.restore_best(self.state.take_weights)
-        if skipped := self._progress.skipped:
-            why = "were skipped, since they were" if skipped > 1 else "was skipped, since it was"
-            reason += f"; {counted(skipped, 'step')} {why} not finite"
-        self.end("finished", reason)
+        self.end("finished", reason + self._nonfinite.describe_skipped())

@@ -33,13 +33,14 @@ from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_handler import answer_saves
 from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.training.event_sink import EventSink
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.frozen_layers import count_trainable
 from torchconsole.engine.training.parts import build_parts
 from torchconsole.engine.training.resume import resume_training
 from torchconsole.engine.training.setup import TrainingSetup
 from torchconsole.engine.training.train_state import TrainState
-from torchconsole.engine.training.trainer import EventSink, Trainer
+from torchconsole.engine.training.trainer import Trainer
 from torchconsole.engine.worker.leading import by_processes, fit_batch_size, lead
 
 if TYPE_CHECKING:

@@ -29,6 +29,8 @@ class RunClock:
                 self._read = read_moments(RunFolder(Path(run.folder)).metrics_file)
             except OSError:
                 self._read = []
+            # What is later was left behind when the run was rolled back.
+            self._read = [moment for moment in self._read if moment.step <= run.step]
         known = [moment for moment in self._read if moment.step < run.step]
         if known and known[0].step > 0:
             first = known[0]

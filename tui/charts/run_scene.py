@@ -223,13 +223,14 @@ def run_marks(run: RunState) -> list[Mark]:
     marks = [
         Mark(applied.step, "◆", "steer", describe_effect(applied))
         for applied in run.changes
-        if not isinstance(applied.command, cmd.UNCHANGING)
+        if not isinstance(applied.command, (*cmd.UNCHANGING, cmd.RollBack))
     ]
     for mark in run.marks:
         if mark.kind == "saved":
             marks.append(Mark(mark.step, "▼", "muted", "checkpoint saved"))
         else:
-            marks.append(Mark(mark.step, "↺", "good", f"resumed from step {mark.step:,}"))
+            how = "rolled back to" if mark.rolled_back else "resumed from"
+            marks.append(Mark(mark.step, "↺", "good", f"{how} step {mark.step:,}"))
     if run.best is not None:
         text = f"best {run.best.metric} {format_number(run.best.value, 4)}"
         marks.append(Mark(run.best.step, "★", "attn", text))

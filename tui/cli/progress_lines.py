@@ -6,6 +6,7 @@ import json
 import math
 
 from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.info import Best
 from torchconsole.engine.protocol.messages import Snapshot
 from torchconsole.engine.protocol.run_state import RunState, apply
 from torchconsole.engine.text import ascii_json, printable
@@ -66,9 +67,8 @@ class ProgressLines:
         """Cells into which the line of an evaluation has to fit; None for any number."""
         self._phases = PhaseLines()
         self._is_training = False
-        best = state.best if state.best and state.best.metric == DEFAULT_MONITOR else None
-        self._lowest = best.value if best else math.inf
-        self._lowest_step = best.step if best else None
+        self._lowest_step: int | None = None
+        self._begin_at(state.best)
         self._last_logged_step = 0
         self._evaluates = "script" not in state.config
         """Whether evaluations are to be expected. A program may make none, or none that is seen."""
@@ -76,6 +76,13 @@ class ProgressLines:
         """Metrics of the last evaluation."""
         self._shown_epoch, self._shown_time = 0, math.inf
         """Epoch and time of the last line about the training."""
+
+    def _begin_at(self, best: Best | None) -> None:
+        """Compare later evaluations with the best one so far."""
+        if best is not None and best.metric == DEFAULT_MONITOR:
+            self._lowest, self._lowest_step = best.value, best.step
+        else:
+            self._lowest, self._lowest_step = math.inf, None
 
     def line_for(self, event: ev.Event | Snapshot) -> str | None:
         """Return the line to print for an event; None for most. A snapshot replaces everything before it."""
@@ -100,6 +107,9 @@ class ProgressLines:
             case ev.DeviceDescribed():
                 found = f"device {event.device.device} ({event.device.name}), torch {event.device.torch}"
                 return self._note("device", found)
+            case ev.RunResumed():
+                self._begin_at(event.best)
+                self._evaluated = set()
             case ev.EarlyStoppingUpdated() if self._evaluated:  # else a resume has restored it
                 return self._evaluation_line(event)
             case ev.EvaluationCompleted():

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 NAMES = (
     "pause", "unpause", "step", "lr", "hold", "release", "save", "eval", "profile", "stats", "freeze",
-    "unfreeze", "stop",
+    "unfreeze", "rollback", "stop",
 )  # fmt: skip
+
+MOST_DIGITS = 18
+"""Digits of the largest step."""
 
 NOTICE_SECONDS = 2.0
 """How long to wait for the worker's answer before a message says so (seconds)."""
@@ -63,7 +66,9 @@ def send(
             help="For lr: 0.01, or x0.5 for a factor. For hold: 0.01 (default: the current lr). "
             "For step: steps until a pause (default: 1). "
             "For stats, which measures the layers: steps between two measurements (default: 50), or off. "
-            "For freeze and unfreeze: a layer, for example features.0.",
+            "For freeze and unfreeze: a layer, for example features.0. "
+            "For rollback, which goes back to a checkpoint and trains on from there: best, last or a step "
+            "such as 12000 (default: the best one, since the last may have diverged already).",
         ),
     ] = None,
     timeout: Annotated[
@@ -125,6 +130,8 @@ def parse_command(name: str, value: str | None) -> Command:
                 f"{name} needs a layer's name, such as features.0; the model pane shows them"
             )
         return commands.FreezeLayer(layer=value) if name == "freeze" else commands.UnfreezeLayer(layer=value)
+    if name == "rollback":
+        return commands.RollBack(checkpoint=_checkpoint(value))
     if name == "resume":
         raise TorchconsoleError(
             "resume is not a command for a live run; use `unpause` to end a pause, "
@@ -172,6 +179,19 @@ def _steps(text: str | None) -> Command:
         raise TorchconsoleError(
             f"step {text}: needs a number of steps from 1 to 1,000,000 (default: 1)"
         ) from error
+
+
+def _checkpoint(text: str | None) -> str | None:
+    """Return a checkpoint's name; a step may be written as 12000, 12,000 or step-00012000."""
+    from torchconsole.engine.run.checkpoints import folder_name
+    from torchconsole.engine.run.names import LINKS
+
+    if text is None or text in LINKS:
+        return text
+    digits = text.removeprefix("step-").replace(",", "")
+    if not (digits.isdecimal() and digits.isascii() and len(digits) <= MOST_DIGITS):
+        raise TorchconsoleError(f"rollback {text}: needs best, last or a step such as 12000")
+    return folder_name(int(digits))
 
 
 def _unreachable_reason(record: RunRecord) -> str:

@@ -25,7 +25,7 @@ from torchconsole.engine.distributed.sharded_checkpoints import (
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.events import CheckpointSaved, Event
 from torchconsole.engine.run.checkpoints import Manifest, fingerprint
-from torchconsole.engine.training.checkpoint import read_checkpoint
+from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
 from torchconsole.engine.training.checkpoint_writer import SaveJob
 
 ALONE: Any = SimpleNamespace(rank=0, size=1, saves=None)
@@ -115,3 +115,23 @@ def test_best_weights_that_a_process_cannot_read_cost_the_run_nothing_else(
         "; the best weights cannot be restored: process 1: step-00000001: cannot be read: Input/output error"
     )
     assert taken == []
+
+
+def test_a_checkpoint_that_one_process_cannot_read_is_read_by_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise CheckpointError("step-00000001: cannot be read: Input/output error")
+
+    state: Any = SimpleNamespace(state_dict=dict, optimized=[])
+    job: Any = SimpleNamespace(leads=True, of_leader=lambda item: item, share_state=lambda item: item)
+    job.gather = lambda item: ["", item]
+    job.at_disk = nullcontext
+    writer = ShardedWriter(job, tmp_path / "checkpoints", 2, lambda event: None)
+    checkpoints = ShardedCheckpoints(CheckpointConfig(), state, job, writer)
+    write_checkpoint(
+        tmp_path / "checkpoints", {}, Manifest(step=1, epoch=0, revision=0, kept=False, metrics={})
+    )
+    monkeypatch.setattr(sharded_checkpoints, "fill", fail)
+    with pytest.raises(CheckpointError, match="process 1: step-00000001: cannot be read"):
+        checkpoints.read("step-00000001")

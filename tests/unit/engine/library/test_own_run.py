@@ -20,7 +20,13 @@ from torchconsole.engine.errors import RunError
 from torchconsole.engine.library import active_run
 from torchconsole.engine.library.own_run import OwnRun
 from torchconsole.engine.library.own_settings import Settings
-from torchconsole.engine.protocol.commands import HoldLearningRate, RunEvaluation, SaveCheckpoint, StopRun
+from torchconsole.engine.protocol.commands import (
+    HoldLearningRate,
+    RollBack,
+    RunEvaluation,
+    SaveCheckpoint,
+    StopRun,
+)
 from torchconsole.engine.protocol.events import (
     CommandApplied,
     CommandRejected,
@@ -190,6 +196,18 @@ def test_an_evaluation_that_fails_is_rejected_and_the_run_goes_on(
     assert run.step == 2
     [rejected] = host.taken(CommandRejected)
     assert reason in rejected.reason
+
+
+def test_a_program_is_not_rolled_back_while_it_runs(host: MemoryHost) -> None:
+    """Its variables cannot be: only a new process begins where a checkpoint was taken."""
+    with own_run(host) as run:
+        for _ in run.epochs(1):
+            for _ in run.steps(range(2)):
+                if run.step == 0:
+                    host.send(RollBack())
+    assert run.step == 2
+    [rejected] = host.taken(CommandRejected)
+    assert rejected.reason.startswith("only the training of a preset can be rolled back while it runs")
 
 
 def test_a_loop_without_a_loader_ends_its_steps_itself(host: MemoryHost) -> None:

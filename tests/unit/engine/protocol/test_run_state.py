@@ -77,6 +77,15 @@ def test_a_resume_restores_the_state_of_the_checkpoint() -> None:
     assert state.metrics == {"train/loss": None, "lr": 0.1}
 
 
+def test_a_live_run_that_is_rolled_back_keeps_its_status() -> None:
+    state, history = folded(logged(1, 0.9), logged(2, 0.8), ev.RunPaused(step=2))
+    back = ev.RunResumed(step=1, epoch=0, checkpoint="step-00000001", active_seconds=0.1, rolled_back_from=2)
+    apply(state, history, back)
+    assert (state.status, state.step, state.active_seconds) == ("paused", 1, 0.1)
+    assert history["train/loss"].steps.tolist() == [1]
+    assert [(mark.step, mark.rolled_back) for mark in state.marks] == [(1, True)]
+
+
 def test_a_run_stopped_before_training_keeps_its_step_and_epoch() -> None:
     state, _ = folded(logged(5, 0.7), ev.RunFinished(status="stopped", reason="SIGTERM"))
     assert (state.status, state.step, state.epoch) == ("stopped", 5, 1)

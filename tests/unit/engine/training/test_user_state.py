@@ -14,6 +14,9 @@ from torchconsole.engine.analysis.findings import find
 from torchconsole.engine.analysis.start_check import check_parts
 from torchconsole.engine.config.loading import load_preset
 from torchconsole.engine.config.user_code import trust
+from torchconsole.engine.protocol.commands import RollBack
+from torchconsole.engine.protocol.events import EvaluationCompleted
+from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.training.checkpoint import read_checkpoint
 from torchconsole.engine.training.dry_run import DryRun, dry_run
 from torchconsole.engine.training.trial import first_batch
@@ -53,7 +56,9 @@ class Task:
         number = len(list(self.folder.iterdir()))
         data = [] if any(each.startswith("data.name") for each in own) else [f"data.name={self.file}:Blobs"]
         model = [] if any(each.startswith("model") for each in own) else [f'model={{name="{self.file}:Net"}}']
-        run = Session(self.folder / f"run{number}", [*own, *data, *model])
+        folder = self.folder / f"run{number}"
+        folder.mkdir()
+        run = Session(folder / "checkpoints", [*own, *data, *model])
         return run, dry_run(run.setup, first_batch(run.setup))
 
 
@@ -127,6 +132,36 @@ def test_state_in_the_model(task: Task, name: str) -> None:
 def test_state_outside_of_the_model(task: Task, override: str) -> None:
     drawing = (model("Dropping"),) if "ema" in override else ()
     assert is_exact(task, override, *drawing)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *map(model, ("Drawing", "LazyDrawing", "Counting", "PlainCounting", "GlobalDrawing")),
+        'loss={name="own.py:CrossEntropy"}',
+        'schedule=[{name="own.py:Wobble", interval="step"}]',
+        'optimizer={name="own.py:Noisy", lr=0.1}',
+        'metrics=[{name="own.py:Sampled"}]',
+    ],
+)
+def test_state_goes_back_with_a_live_run(task: Task, override: str) -> None:
+    """From step 8, in the second epoch, to the checkpoint in the first."""
+    run, _ = task.start(override)
+    left_at = SAVED_AT + 5
+
+    def act(point: MetricsPoint) -> None:
+        _flush(run)
+        if point.step == left_at and len(run.event_queue.points) == left_at:
+            run.commands.put("back", RollBack(checkpoint=f"step-{SAVED_AT:08}"), "")
+
+    run.event_queue.on_log = act
+    run.trainer.run()
+    losses = run.event_queue.losses
+    assert losses[left_at][0] == SAVED_AT + 1
+    assert losses[left_at : left_at + 5] == losses[SAVED_AT:left_at]
+    evaluations = [event for event in run.event_queue.of(EvaluationCompleted) if event.step == 5]
+    assert len(evaluations) == 2
+    assert evaluations[0].metrics == evaluations[1].metrics
 
 
 @pytest.mark.parametrize(("data", "workers"), [("Jitter", 0), ("Lazy", 0), ("Lazy", 2)])

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.commands import PauseRun
+from torchconsole.engine.protocol.commands import PauseRun, RollBack
 from torchconsole.engine.protocol.info import EarlyStoppingInfo
 from torchconsole.engine.protocol.points import Points
 from torchconsole.engine.protocol.run_state import RunState
@@ -200,3 +200,17 @@ def test_log_lines_are_printed_until_the_training_begins(state: RunState) -> Non
     logged = ev.MetricsLogged(step=1, epoch=1, active_seconds=0.1, series={})
     message = ev.LogWritten(message="8 of 8 tensors are loaded")
     assert lines_of(state, message, logged, ev.LogWritten(message="chatter")) == ["8 of 8 tensors are loaded"]
+
+
+def test_a_roll_back_is_one_line_and_its_best_counts(state: RunState) -> None:
+    """With it come the counters of early stopping, without an evaluation."""
+    back = ev.RunResumed(step=23, epoch=1, checkpoint="step-00000023", rolled_back_from=60)
+    detail = "back at step 23 from step 60, lr 0.01"
+    applied = ev.CommandApplied(id="1", command=RollBack(), step=23, by="me", detail=detail)
+    assert lines_of(state, STARTED, METRICS, EVALUATION, STOP_SIGNALS, back, STOP_SIGNALS, applied)[1:] == [
+        f"step 23: {detail} (requested by me)"
+    ]
+    other = RunState(name="run", folder="/runs/run")
+    worse = EVALUATION.model_copy(update={"metrics": {"val/loss": 1.5}})
+    [_, better] = lines_of(other, EVALUATION, back, worse)
+    assert "val/loss 1.5000★" in better

@@ -13,7 +13,13 @@ import pytest
 from tests.support.runs import make_folder, wait_until
 from torchconsole.engine.config.script import Script, write_script
 from torchconsole.engine.errors import TorchconsoleError
-from torchconsole.engine.protocol.commands import FreezeLayer, MeasureLayers, TrainSteps, UnfreezeLayer
+from torchconsole.engine.protocol.commands import (
+    FreezeLayer,
+    MeasureLayers,
+    RollBack,
+    TrainSteps,
+    UnfreezeLayer,
+)
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui.cli import send
@@ -109,6 +115,27 @@ def test_step_trains_steps_until_a_pause(value: str | None, steps: int) -> None:
 def test_step_takes_a_number_of_steps(value: str) -> None:
     with pytest.raises(TorchconsoleError, match=f"step {value}: needs a number of steps from 1 to 1,000,000"):
         send.parse_command("step", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "checkpoint"),
+    [
+        (None, None),
+        ("best", "best"),
+        ("last", "last"),
+        ("12000", "step-00012000"),
+        ("12,000", "step-00012000"),
+        ("step-00012000", "step-00012000"),
+    ],
+)
+def test_rollback_takes_a_checkpoint(value: str | None, checkpoint: str | None) -> None:
+    assert send.parse_command("rollback", value) == RollBack(checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("value", ["-1", "newest", "1.5", "step-", "../best", "9" * 19])
+def test_rollback_takes_no_other_text(value: str) -> None:
+    with pytest.raises(TorchconsoleError, match="needs best, last or a step such as 12000"):
+        send.parse_command("rollback", value)
 
 
 def test_a_layer_is_frozen_and_unfrozen_by_its_name() -> None:

@@ -1,0 +1,387 @@
+"""A live training that is taken back to a checkpoint: it goes on as it did from there the first time."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fake_checkpoints import flip_a_bit
+from tests.support.sessions import MakeSession, Session
+from torchconsole.engine.protocol import commands as cmd
+from torchconsole.engine.protocol import events as ev
+from torchconsole.engine.protocol.points import MetricsPoint
+from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints
+from torchconsole.engine.training.checkpoint import newest_valid
+
+
+def script(session: Session, *steps: tuple[int, cmd.Command]) -> None:
+    """Send each command in its step, one after the other, when the saves before it are done."""
+    waiting = list(steps)
+
+    def hand_in(point: MetricsPoint) -> None:
+        while waiting and waiting[0][0] == point.step:
+            session.manager.flush()  # saves without a change between them may become one
+            _, command = waiting.pop(0)
+            session.commands.put(f"{point.step}-{len(waiting)}", command, "tester@tty")
+
+    session.event_queue.on_log = hand_in
+
+
+def first_and_again(run: Session, step: int) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+    """The losses after a step, of the first time, and since the run was rolled back."""
+    losses = run.event_queue.losses
+    again = next(number for number in range(1, len(losses)) if losses[number][0] <= losses[number - 1][0])
+    return [(at, loss) for at, loss in losses[:again] if at > step], losses[again:]
+
+
+SHIFTED = 'data.transforms.train=[{name="RandomCrop", size=8, padding=1}, {name="RandomErasing"}]'
+PLATEAU = 'schedule=[{name="ReduceLROnPlateau", patience=0, threshold=0.5, interval="epoch"}]'
+
+
+@pytest.mark.parametrize(
+    ("saved_at", "left_at", "more"),
+    [
+        (10, 11, ()),
+        (10, 40, ()),
+        (23, 30, ()),  # the end of an epoch
+        (22, 46, ()),  # from one to another
+        (30, 50, ("ema.decay=0.9", "training.clip_norm=0.5")),
+        (7, 20, ("data.batch_size=16", "training.grad_accum_steps=4")),
+        (30, 37, ("training.precision=fp16",)),
+        (30, 44, ("training.eval_interval=step", "training.eval_every=10", PLATEAU)),
+        (30, 40, ("training.nonfinite=skip",)),
+        (30, 50, ('data.transforms.batch=[{name="MixUp"}, {name="CutMix"}]', SHIFTED)),
+        (30, 36, (SHIFTED, "data.in_memory=false", "data.num_workers=2")),
+        (30, 55, ('schedule=[{name="OneCycleLR", max_lr=0.01}]',)),
+    ],
+)
+def test_the_losses_after_it_are_those_of_the_first_time(
+    session: MakeSession, saved_at: int, left_at: int, more: tuple[str, ...]
+) -> None:
+    run = session("training.epochs=3", "model.dropout=0.3", *more)
+    back = cmd.RollBack(checkpoint=folder_name(saved_at))
+    script(run, (4, cmd.SetLearningRate(factor=0.5)), (saved_at, cmd.SaveCheckpoint()), (left_at, back))
+    run.trainer.run()
+    first, again = first_and_again(run, saved_at)
+    assert (len(first), again[0][0]) == (left_at - saved_at, saved_at + 1)
+    assert again[: len(first)] == first
+    assert again[-1][0] == 69
+    untouched = session("training.epochs=3", "model.dropout=0.3", *more)
+    script(untouched, (4, cmd.SetLearningRate(factor=0.5)))
+    untouched.trainer.run()
+    assert again == untouched.event_queue.losses[saved_at:]
+
+
+def applied(run: Session) -> list[ev.CommandApplied]:
+    return [
+        event for event in run.event_queue.of(ev.CommandApplied) if isinstance(event.command, cmd.RollBack)
+    ]
+
+
+def names(run: Session) -> list[str]:
+    """The folders of checkpoints."""
+    return sorted(path.name for path in run.checkpoints.iterdir() if not path.is_symlink())
+
+
+def test_it_is_reported_with_what_it_restored(session: MakeSession) -> None:
+    run = session("training.epochs=3", "optimizer.lr=0.002", "schedule=[]")
+    script(
+        run,
+        (30, cmd.SetLearningRate(value=0.01)),
+        (30, cmd.SaveCheckpoint()),
+        (40, cmd.HoldLearningRate(value=0.3)),
+        (50, cmd.RollBack(checkpoint="step-00000030")),
+    )
+    run.trainer.run()
+    [resumed] = run.event_queue.of(ev.RunResumed)
+    assert (resumed.step, resumed.epoch, resumed.rolled_back_from) == (30, 1, 50)
+    assert (resumed.checkpoint, resumed.best.step) == ("step-00000030", 23)
+    assert 0 < resumed.active_seconds < run.state.progress.active_seconds
+    [event] = applied(run)
+    assert (event.step, event.by) == (30, "tester@tty")
+    assert event.detail == "back at step 30 from step 50, lr 0.01"
+    assert event.result == {
+        "checkpoint": "step-00000030",
+        "from": 50,
+        "kept": [],
+        "lr": pytest.approx(0.01),
+        "scale": pytest.approx(5.0),
+        "held": None,
+    }
+    assert [point.metrics["lr"] for point in run.event_queue.points[-39:]] == pytest.approx([0.01] * 39)
+
+
+def test_a_resume_after_it_continues_on_the_new_way(session: MakeSession) -> None:
+    """What was saved on the way that was left is removed, but not what a person has asked to keep."""
+    rates = ("optimizer.lr=0.002", "schedule=[]", "training.epochs=3")
+    run = session(*rates, "checkpoint.save_every_steps=10", "checkpoint.keep=-1")
+    script(
+        run,
+        (30, cmd.SaveCheckpoint()),
+        (40, cmd.SaveCheckpoint()),
+        (51, cmd.RollBack(checkpoint="30")),
+        (31, cmd.SetLearningRate(factor=0.5)),
+        (40, cmd.SaveCheckpoint()),
+        (42, cmd.RollBack(checkpoint="step-00000031")),
+        (33, cmd.StopRun()),
+    )
+    run.trainer.run()
+    assert [event.result["kept"] for event in applied(run)] == [
+        ["abandoned-step-00000046", "abandoned-step-00000040"],
+        ["abandoned-2-step-00000040"],
+    ]
+    listed = [folder.name for folder in list_checkpoints(run.checkpoints)]
+    assert listed == [folder_name(step) for step in (33, 31, 30, 23, 20, 10)]
+    again = session(*rates)
+    folder, saved, problems = newest_valid(run.checkpoints)
+    assert (folder.name, problems) == ("step-00000033", [])
+    again.state.load_state_dict(saved)
+    assert again.setup.learning_rate.current == pytest.approx(0.001)
+    assert again.state.early_stopping.best == run.state.early_stopping.best
+    assert (run.checkpoints / "best").resolve().name == "step-00000023"
+    assert (run.checkpoints / "last").resolve().name == "step-00000033"
+
+
+def test_a_best_checkpoint_that_is_gone_is_told(
+    session: MakeSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The evaluations on the way that was left were better, and rotation has removed the best one before."""
+    run = session("training.epochs=3", "checkpoint.keep=1")
+    script(run, (30, cmd.SaveCheckpoint()), (51, cmd.RollBack(checkpoint="30")), (35, cmd.StopRun()))
+    run.trainer.run()
+    assert "the checkpoint of the best evaluation so far, step 23, is no longer there" in caplog.text
+    assert not (run.checkpoints / "best").is_symlink()
+    assert run.state.early_stopping.best.step == 23
+
+
+def test_a_later_state_of_the_same_step_is_written(session: MakeSession) -> None:
+    """A change moves the counter by which the writer knows what it has written."""
+    run = session("training.epochs=2", "schedule=[]", "optimizer.lr=0.002")
+    script(
+        run,
+        (5, cmd.SaveCheckpoint()),
+        (6, cmd.SetLearningRate(value=0.004)),
+        (8, cmd.SaveCheckpoint()),
+        (9, cmd.RollBack(checkpoint="5")),
+        (6, cmd.SetLearningRate(value=0.008)),
+        (8, cmd.SaveCheckpoint()),
+        (9, cmd.RollBack(checkpoint="8")),
+        (9, cmd.StopRun()),
+    )
+    run.trainer.run()
+    assert [event.result["lr"] for event in applied(run)] == pytest.approx([0.002, 0.008])
+
+
+@pytest.mark.parametrize(("name", "step"), [(None, 23), ("best", 23), ("last", 30)])
+def test_by_default_it_is_the_best_checkpoint(session: MakeSession, name: str | None, step: int) -> None:
+    run = session("training.epochs=2")
+    script(run, (30, cmd.SaveCheckpoint()), (35, cmd.RollBack(checkpoint=name)))
+    run.trainer.run()
+    assert applied(run)[0].step == step
+
+
+def test_without_a_best_checkpoint_it_is_the_last_one(session: MakeSession) -> None:
+    run = session("training.epochs=2")
+    script(run, (5, cmd.SaveCheckpoint()), (9, cmd.RollBack()))
+    run.trainer.run()
+    assert applied(run)[0].step == 5
+
+
+def test_early_stopping_goes_back(session: MakeSession) -> None:
+    run = session("training.epochs=4", "training.eval_interval=step", "training.eval_every=5")
+    counters: list[tuple[int, int, int | None]] = []
+
+    def note(point: MetricsPoint) -> None:
+        stopping = run.state.early_stopping
+        counters.append((point.step, stopping.counter, stopping.best.step if stopping.best else None))
+
+    script(run, (12, cmd.SaveCheckpoint()), (60, cmd.RollBack(checkpoint="12")))
+    hand_in = run.event_queue.on_log
+    run.event_queue.on_log = lambda point: (note(point), hand_in(point))[1]
+    run.trainer.run()
+    at = next(number for number, each in enumerate(counters) if number and each[0] < counters[number - 1][0])
+    assert counters[at : at + 48] == counters[12:60]
+    updated = run.event_queue.of(ev.EarlyStoppingUpdated)
+    index = next(number for number, event in enumerate(updated) if event.step == 12)
+    assert updated[index].early_stopping.best_step == counters[at][2]
+
+
+def test_a_paused_run_stays_paused(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    script(
+        run,
+        (5, cmd.SaveCheckpoint()),
+        (9, cmd.PauseRun()),
+        (9, cmd.RollBack(checkpoint="5")),
+        (9, cmd.SetLearningRate(factor=0.5)),
+        (9, cmd.UnpauseRun()),
+    )
+    run.trainer.run()
+    kinds = [event.type for event in run.event_queue.events]
+    first = kinds.index("RunPaused")
+    seen = [kind for kind in kinds[first:] if kind in ("RunPaused", "RunResumed", "RunUnpaused")]
+    assert seen == ["RunPaused", "RunResumed", "RunUnpaused"]
+    assert run.event_queue.of(ev.RunUnpaused)[0].step == 5
+    phases = [event.phase for event in run.event_queue.events[first:] if event.type == "PhaseChanged"]
+    assert phases[:2] == ["paused", "training"]
+    assert [point.step for point in run.event_queue.points] == [*range(1, 10), *range(6, 24)]
+    assert newest_valid(run.checkpoints)[1]["learning_rate"]["scale"] == 0.5
+
+
+def test_frozen_layers_are_those_of_the_checkpoint(session: MakeSession) -> None:
+    run = session("training.epochs=2")
+    script(
+        run,
+        (4, cmd.FreezeLayer(layer="layers.1")),
+        (5, cmd.SaveCheckpoint()),
+        (6, cmd.UnfreezeLayer(layer="layers.1")),
+        (7, cmd.FreezeLayer(layer="layers.4")),
+        (9, cmd.RollBack(checkpoint="5")),
+    )
+    run.trainer.run()
+    first, again = first_and_again(run, 5)
+    assert again[:1] == first[:1]
+    assert run.state.frozen.state_dict() == ["layers.1.bias", "layers.1.weight"]
+    trained = {name for name, weight in run.setup.model.named_parameters() if weight.requires_grad}
+    assert trained == {f"layers.{number}.{kind}" for number in (4, 7) for kind in ("weight", "bias")}
+
+
+def test_layers_that_the_preset_has_unfrozen_since_are_frozen_again(session: MakeSession) -> None:
+    run = session("training.epochs=3", 'model.freeze=["layers.1"]', "model.unfreeze_at_epoch=1")
+    script(run, (20, cmd.SaveCheckpoint()), (30, cmd.RollBack(checkpoint="20")))
+    run.trainer.run()
+    first, again = first_and_again(run, 20)
+    assert again[: len(first)] == first
+
+
+@pytest.mark.parametrize("name", ["7", "step-00000007", "../../x", "worst"])
+def test_a_checkpoint_that_is_not_there_is_rejected(session: MakeSession, name: str) -> None:
+    run = session("training.epochs=1")
+    script(run, (5, cmd.SaveCheckpoint()), (9, cmd.RollBack(checkpoint=name)))
+    run.trainer.run()
+    [rejected] = run.event_queue.of(ev.CommandRejected)
+    parent = run.checkpoints.parent.name
+    assert rejected.reason == (
+        f"not rolled back: {parent}: no checkpoint {name!r}; available: best, last, step-00000005"
+    )
+    assert [point.step for point in run.event_queue.points] == list(range(1, 24))
+
+
+def test_a_run_without_checkpoints_is_not_rolled_back(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    script(run, (3, cmd.RollBack()))
+    run.trainer.run()
+    [rejected] = run.event_queue.of(ev.CommandRejected)
+    assert rejected.reason == f"not rolled back: {run.checkpoints.parent.name}: the run has no checkpoint"
+
+
+def test_a_damaged_checkpoint_changes_nothing(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    script(run, (5, cmd.SaveCheckpoint()), (7, cmd.SaveCheckpoint()), (9, cmd.RollBack(checkpoint="last")))
+    hand_in = run.event_queue.on_log
+
+    def damage(point: MetricsPoint) -> None:
+        hand_in(point)
+        if point.step == 9:
+            run.manager.flush()
+            flip_a_bit(run.checkpoints / "step-00000007")
+
+    run.event_queue.on_log = damage
+    run.trainer.run()
+    [rejected] = run.event_queue.of(ev.CommandRejected)
+    assert rejected.reason == (
+        f"not rolled back: {run.checkpoints}/step-00000007/state.pt: is damaged: its size or sha256 differs "
+        "from the manifest; use the one before it: rollback step-00000005"
+    )
+    untouched = session("training.epochs=1", checkpoints=run.checkpoints.with_name("other"))
+    untouched.trainer.run()
+    assert run.event_queue.losses == untouched.event_queue.losses
+
+
+@pytest.mark.parametrize("fails", ["load", "rename"])
+def test_what_fails_half_way_changes_nothing(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """A checkpoint that does not fit after all, or a disk that can no longer be written."""
+    run = session("training.epochs=1", "model.dropout=0.3", "ema.decay=0.9")
+    script(run, (5, cmd.SaveCheckpoint()), (7, cmd.SaveCheckpoint()), (9, cmd.RollBack(checkpoint="5")))
+    if fails == "load":
+        calls: list[object] = []
+        load = run.state.early_stopping.load_state_dict
+
+        def fail(state: dict[str, Any]) -> None:
+            calls.append(state)
+            if len(calls) == 1:
+                raise ValueError("not this one")
+            load(state)
+
+        monkeypatch.setattr(run.state, "_entries", {**run.state._entries})
+        entry = run.state._entries["early_stopping"]
+        run.state._entries["early_stopping"] = entry._replace(load=fail)
+    else:
+
+        def refuse(self: Path, target: Path) -> Path:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        hand_in = run.event_queue.on_log
+
+        def close_disk(point: MetricsPoint) -> None:
+            hand_in(point)
+            if point.step in (9, 10):
+                run.manager.flush()
+                monkeypatch.undo()
+                if point.step == 9:
+                    monkeypatch.setattr(Path, "rename", refuse)
+
+        run.event_queue.on_log = close_disk
+    run.trainer.run()
+    [rejected] = run.event_queue.of(ev.CommandRejected)
+    reason = {
+        "load": "the checkpoint does not fit the preset: not this one",
+        "rename": "the later checkpoints cannot be removed: Read-only file system",
+    }[fails]
+    assert rejected.reason == f"not rolled back: {reason}"
+    assert not run.event_queue.of(ev.RunResumed)
+    assert {"step-00000005", "step-00000007"} <= set(names(run))
+    untouched = session(
+        "training.epochs=1",
+        "model.dropout=0.3",
+        "ema.decay=0.9",
+        checkpoints=run.checkpoints.parent / "other",
+    )
+    untouched.trainer.run()
+    assert run.event_queue.losses == untouched.event_queue.losses
+
+
+def test_measured_layers_and_steps_until_a_pause_go_on(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    script(
+        run,
+        (5, cmd.SaveCheckpoint()),
+        (6, cmd.MeasureLayers(every=1)),
+        (9, cmd.TrainSteps(steps=4)),
+        (10, cmd.RollBack(checkpoint="5")),
+    )
+
+    def unpause(event: ev.Event) -> None:
+        run.event_queue.emit(event)
+        if isinstance(event, ev.RunPaused):
+            run.commands.put("", cmd.UnpauseRun(), "")
+
+    run.trainer.emit = unpause
+    run.trainer.run()
+    assert [event.step for event in run.event_queue.of(ev.RunPaused)] == [8]
+    events = run.event_queue.events
+    at = next(number for number, event in enumerate(events) if isinstance(event, ev.RunResumed))
+    assert [event.step for event in events[at:] if isinstance(event, ev.LayersMeasured)][:1] == [6]
+
+
+def test_the_schedule_is_planned_anew_and_a_rolled_back_run_can_end(session: MakeSession) -> None:
+    run = session("training.epochs=1", 'schedule=[{name="CosineAnnealingLR", interval="step"}]')
+    script(run, (5, cmd.SaveCheckpoint()), (20, cmd.RollBack(checkpoint="5")))
+    outcome = run.trainer.run()
+    assert (outcome.reason, outcome.step) == ("all epochs done", 23)
