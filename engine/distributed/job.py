@@ -53,6 +53,10 @@ LEADER_IS_MISSING = (
 LATER = timedelta(seconds=30)
 """How much longer than our own watch torch waits for a process: the watch knows which one is missing."""
 
+_formed: list[Job] = []
+"""Kept until the process exits. The last reference to a group of gloo may be that of a replica. Dropped soon
+after a backward pass, it hangs: it holds the GIL while it waits for a thread that needs it (torch 2.13)."""
+
 
 class Plan(BaseModel):
     """What the leader tells the other processes before they prepare."""
@@ -169,6 +173,7 @@ class Job(Ranks):
             timeout=timeout,
         )
         self._is_formed = True
+        _formed.append(self)
         if saves_together:
             self.saves = dist.new_group(backend="gloo", timeout=timeout)
 
