@@ -7,6 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import Store
@@ -14,7 +15,7 @@ from torch._C._distributed_c10d import Store
 from torchconsole.engine.components.user_errors import place_in_user_code
 from torchconsole.engine.distributed.backend_messages import in_words
 from torchconsole.engine.distributed.diagnosis import Beat
-from torchconsole.engine.distributed.watch import BEAT, Watch
+from torchconsole.engine.distributed.watch import BEAT
 from torchconsole.engine.errors import JobError, TorchconsoleError
 from torchconsole.engine.run.membership import UNTOLD
 from torchconsole.engine.run.memory_kills import explain_kill, read_counters
@@ -23,6 +24,9 @@ from torchconsole.engine.text import error_summary, first_line
 log = logging.getLogger(__name__)
 
 FAILED, LOST = "failed", "lost"
+
+FIRST = "first failure"
+"""The key of the failure that was reported first."""
 
 LOSS_SECONDS = 5.0
 """How long to find out which process has ended: the others say that they miss one too."""
@@ -43,11 +47,19 @@ LOST_TEXTS = (
 """Parts of what gloo, nccl and the store say if a process is gone or does not answer."""
 
 
+class KnowsBeats(Protocol):
+    """A watch over the other processes."""
+
+    beats: dict[int, Beat]
+    verdict: str
+    """Which process hangs, if one does."""
+
+
 class Failures:
     """The failures of a job's processes, in the store."""
 
     def __init__(self, store: Store, rank: int, size: int) -> None:
-        self.watch: Watch | None = None
+        self.watch: KnowsBeats | None = None
         """What knows how far the others were; None before they have met."""
         self._store = store
         self._rank = rank
@@ -77,7 +89,16 @@ class Failures:
     def report(self, reason: str) -> None:
         """Tell the others why this process fails."""
         with contextlib.suppress(dist.DistError, RuntimeError):  # nobody is there to be told any more
-            self._store.set(f"{FAILED}/{self._rank}", f"{own_name(self._rank)}: {reason}")
+            text = f"{own_name(self._rank)}: {reason}"
+            self._store.set(f"{FAILED}/{self._rank}", text)
+            self._store.compare_set(FIRST, "", text)
+
+    def first(self, store: Store) -> str:
+        """Return the failure that was reported first, and by whom; empty if none was. Raises DistError.
+
+        `store` is the client of the thread that asks.
+        """
+        return str(store.get(FIRST), "utf-8") if store.check([FIRST]) else ""
 
     def why_lost(self, error: BaseException) -> str:
         """Return what the process that has ended has said, or else which one is missing."""
@@ -99,7 +120,7 @@ class Failures:
         if len(missing) != 1 or missing[0] not in beats:
             meaning = in_words(str(error))
             return f"another process {UNTOLD}: {meaning}{': ' if meaning else ''}{first_line(error)}"
-        return self._describe(missing[0], beats[missing[0]])
+        return self.describe(missing[0], beats[missing[0]])
 
     def _last_beat(self, rank: int) -> Beat | None:
         if not self._store.check([key := f"{BEAT}/{rank}"]):
@@ -113,7 +134,8 @@ class Failures:
                 return str(self._store.get(key), "utf-8")
         return ""
 
-    def _describe(self, rank: int, beat: Beat) -> str:
+    def describe(self, rank: int, beat: Beat) -> str:
+        """Say that a process has ended without a word, and after which step."""
         when = "before the training began" if beat.doing == "preparing" else f"after step {beat.step}"
         text = f"{beat.name(rank)} {UNTOLD} without a message {when}"
         kill = explain_kill(self._kills) if beat.host == socket.gethostname() else None

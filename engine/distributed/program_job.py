@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -19,15 +20,28 @@ from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
 from torchconsole.engine.distributed.failures import Failures, is_lost_process, own_name
 from torchconsole.engine.distributed.job import LEADER_IS_MISSING, STOP, STORE_SECONDS
 from torchconsole.engine.distributed.meeting import meet
+from torchconsole.engine.distributed.program_watch import Going, ProgramWatch
 from torchconsole.engine.distributed.store import FOREVER, copy_of
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.run.membership import Membership
 from torchconsole.engine.text import first_line
 from torchconsole.engine.training.command_queue import Channel, CommandQueue
+from torchconsole.engine.training.progress import Progress
 
 log = logging.getLogger(__name__)
 
 HERE = "here"
+
+LOOK_SECONDS = 0.05
+
+TIMED_OUT = "imed out"
+"""Part of what gloo says if it has waited for another process for the timeout of the process group."""
+
+MOST_NAMED = 8
+
+NEVER_CAME = (
+    "%s %s never came: ended before torchconsole began there, or not started; what is printed there says why"
+)
 
 NO_GROUP = (
     "%d processes run this program, but it has no process group at its first step: each of them trains a "
@@ -40,6 +54,9 @@ class NoJob:
     """A program that runs in one process."""
 
     rank, size = 0, 1
+
+    failure = ""
+    """Why another process has failed or is gone, or that it never came; empty if nothing of it is known."""
 
     @property
     def leads(self) -> bool:
@@ -59,6 +76,14 @@ class NoJob:
 
     def check_group(self) -> None:
         """Warn at the first step if the processes train apart."""
+
+    def watch(
+        self, progress: Callable[[], Progress], commands: CommandQueue, end: Callable[[str], object]
+    ) -> None:
+        """Watch over the training thread, which calls this, and over the other processes.
+
+        `end` is called in a thread with the reason if this process waits in torch for one that has failed.
+        """
 
     def start_thread(self, name: str, work: Callable[[Store, threading.Event], object]) -> None:
         """Start a thread with a client of the store, which ends when the event says that the job does."""
@@ -102,6 +127,8 @@ class ProgramJob(NoJob):
         else:
             self._store.set(f"{HERE}/{self.rank}", "")
         self._queue: LeaderQueue | FollowerQueue | None = None
+        self._watch: ProgramWatch | None = None
+        self._commands: CommandQueue | None = None
 
     def channel(self, commands: CommandQueue) -> Channel:
         """Return what brings the first process's commands to all of them."""
@@ -116,6 +143,20 @@ class ProgramJob(NoJob):
         """Have the first process stop all of them."""
         with contextlib.suppress(dist.DistError):  # it has ended
             self._store.set(STOP, reason)
+
+    def watch(
+        self, progress: Callable[[], Progress], commands: CommandQueue, end: Callable[[str], object]
+    ) -> None:
+        """See `NoJob`."""
+
+        def going() -> Going:
+            is_paused = self._queue is not None and self._queue.is_waiting
+            return Going(progress().step, commands.batches, is_paused)
+
+        self._commands = commands
+        self._watch = ProgramWatch(self.rank, self.size, self._failures, going, end)
+        self._failures.watch = self._watch
+        self.start_thread("watch", self._watch.work)
 
     def watch_for_stop(self, stop: Callable[[str], object]) -> None:
         """Call `stop` with the reason, in a thread, once another process asks for it."""
@@ -147,6 +188,9 @@ class ProgramJob(NoJob):
     def explain(self, reason: str, cause: BaseException | None) -> str:
         """See `NoJob`. Waits for some seconds, because the other process may be about to say it."""
         if cause is not None and is_lost_process(cause):
+            if self._watch is not None and TIMED_OUT in str(cause):
+                with contextlib.suppress(dist.DistError):
+                    self._watch.give_up(self._store)
             return self._failures.why_lost(cause)
         self._failures.report(reason)
         return f"{own_name(self.rank)}: {reason}"
@@ -164,7 +208,7 @@ class ProgramJob(NoJob):
         if self._over.is_set():
             return
         if self.leads:
-            self._is_complete.wait(STORE_SECONDS)
+            self._wait_for_others()
         self._over.set()
         if self._queue is not None:
             self._queue.close()
@@ -174,7 +218,20 @@ class ProgramJob(NoJob):
                 for rank in range(1, self.size):
                     self._store.set(f"{HERE}/{rank}", "")
         for thread in self._threads:
-            thread.join()
+            if thread is not threading.current_thread():
+                thread.join()
+        if self._watch is not None and not self.failure:
+            self.failure = self._watch.failure
+
+    def _wait_for_others(self) -> None:
+        """Wait until all others have met, or until their launcher ends this one because one failed."""
+        over = time.monotonic() + STORE_SECONDS
+        while not self._is_complete.wait(LOOK_SECONDS) and time.monotonic() < over:
+            if self._commands is not None and self._commands.stop_requested:
+                missing = [rank for rank in range(1, self.size) if not self._store.check([f"{HERE}/{rank}"])]
+                ranks = ", ".join(map(str, missing[:MOST_NAMED])) + ", ..." * (len(missing) > MOST_NAMED)
+                self.failure = NEVER_CAME % (f"process{'es' * (len(missing) > 1)}", ranks)
+                return
 
 
 ALONE = NoJob()

@@ -14,7 +14,8 @@ from torchconsole.engine.library.watched_run import WatchedRun
 from torchconsole.engine.protocol.events import RunFailed, RunFinished
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import STOP_SIGNALS
-from torchconsole.engine.session.event_queue import EventQueue, Nowhere
+from torchconsole.engine.session.ending import end_at_once
+from torchconsole.engine.session.event_queue import EventQueue, Nowhere, report_error
 from torchconsole.engine.training.command_queue import CommandQueue
 
 
@@ -55,10 +56,13 @@ class FollowingHost:
     def watch(self, run: WatchedRun, retire: Callable[[], object]) -> None:
         """Note what watches the program until it says itself what it does, and how to end that."""
         self.run, self._retire = run, retire
+        self.job.watch(lambda: self.run.progress, self.commands, self._end)
 
     def adopt(self, loop: WatchedRun) -> None:
         """See `own_host.Host`. Raises RunError the second time in a worker."""
-        if self._retire is not None:
+        if self._retire is None:
+            self.job.watch(lambda: loop.progress, self.commands, self._end)
+        else:
             if self._is_adopted:
                 raise RunError(
                     "torchconsole.run for the second time: `torchconsole run` makes one run of a program"
@@ -73,6 +77,11 @@ class FollowingHost:
             self.job.close()
             for number, handler in self._before.items():
                 signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _end(self, reason: str) -> None:
+        """End this process from another thread: it waits in torch for one that has failed."""
+        report_error(f"process {self.job.rank}: {reason}")
+        end_at_once(1)
 
     def end_program(self) -> None:
         """End the program because of a signal; in a worker, the exception ends it."""

@@ -183,6 +183,7 @@ class Instruments:
             raise
         finally:
             self._commands.waits_since = None
+        self._commands.batches += 1
         self._latest_pass = getattr(iterator, "torchconsole_pass", self._latest_pass)
         if (meter := self._run.meter) is not None:
             if torch.is_grad_enabled():

@@ -27,6 +27,7 @@ from torchconsole.engine.run.liveness import HANDLED_SIGNALS, WorkerLock
 from torchconsole.engine.run.membership import Membership, read_membership
 from torchconsole.engine.run.registry import default_runs_dir
 from torchconsole.engine.run.sockets import close_inherited_sockets
+from torchconsole.engine.session.ending import end_at_once
 from torchconsole.engine.session.event_queue import EventQueue, open_log
 from torchconsole.engine.session.initial_state import initial_state
 from torchconsole.engine.session.server import ServerThread
@@ -119,8 +120,16 @@ class OwnProcess:
         """Do nothing: a signal waits for the first step."""
 
     def adopt(self, loop: WatchedRun) -> None:
-        """Have the checkpoints follow a renamed folder."""
+        """Have the checkpoints follow a renamed folder, and the loop end if another process has failed."""
         self._server.place.follow_with(lambda folder: loop.checkpoints.move_to(folder.checkpoints))
+
+        def end(reason: str) -> None:
+            self.events.emit(RunFailed(reason=reason))
+            loop.checkpoints.flush()
+            self._server.close()
+            end_at_once(1)
+
+        self.job.watch(lambda: loop.progress, self.commands, end)
 
     def close(self, outcome: RunFinished | RunFailed) -> None:
         """Write everything, and leave the process as it was."""

@@ -197,6 +197,7 @@ class OwnLoops:
             batch = next(iterator)
         finally:
             commands.waits_since = None
+        commands.batches += 1
         if meter is not None:
             meter.add_wait(time.monotonic() - begin, size)
         return batch

@@ -24,12 +24,12 @@ from torchconsole.engine.config.user_code import trust, untrusted_files
 from torchconsole.engine.errors import RunError, TorchconsoleError, TrainingError
 from torchconsole.engine.run.membership import Membership, read_membership
 from torchconsole.engine.run.names import RUN_FILE
+from torchconsole.engine.session.ending import end_at_once
 from torchconsole.engine.session.event_queue import Nowhere, report_error
 from torchconsole.engine.system_limits import raise_file_limit
 from torchconsole.engine.text import error_summary
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.user_folders import name_user
-from torchconsole.engine.worker.ending import end_at_once
 
 if TYPE_CHECKING:
     from torchconsole.engine.distributed.job import Job

@@ -43,6 +43,7 @@ from torchconsole.engine.run.membership import JOINS, RESTARTED, read_membership
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.refusal import withdraw
 from torchconsole.engine.run.sockets import close_inherited_sockets
+from torchconsole.engine.session.ending import end, end_at_once
 from torchconsole.engine.session.event_queue import configure_logging, report_error
 from torchconsole.engine.session.initial_state import initial_state
 from torchconsole.engine.session.output_follower import STANDARD_OUTPUT
@@ -53,7 +54,6 @@ from torchconsole.engine.system_limits import explain_limit, raise_file_limit
 from torchconsole.engine.text import error_summary, os_error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.user_folders import name_user
-from torchconsole.engine.worker.ending import end, end_at_once
 from torchconsole.engine.worker.lost_process import telling_loss_from_stop
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from torchconsole.engine.training.trainer import Trainer
 
 log = logging.getLogger("torchconsole.engine.worker.main")
+
+FLUSH_SECONDS = 60.0
+"""How long to wait for the checkpoint of a program that waits for a process which has failed."""
 
 MAX_TRACEBACK = 50_000
 """Characters of a traceback that are reported, from its end; worker.log has all of it."""
@@ -275,8 +278,19 @@ class _Training:
             from torchconsole.engine.worker.script import run_script
 
         return run_script(
-            script, self._place, self._commands, self._event_queue, self._signals, resume=resume
+            script,
+            self._place,
+            self._commands,
+            self._event_queue,
+            self._signals,
+            resume=resume,
+            end=self._end_program,
         )
+
+    def _end_program(self, reason: str, flush: Callable[[], object]) -> None:
+        """End this process, as `_end_at_once` does; `flush` waits until all checkpoints are written."""
+        self._flush = flush
+        self._end_at_once(reason, FLUSH_SECONDS)
 
 
 def _summary(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
 from torchconsole.engine.run.membership import JOINS, UNTOLD, note_restart
 from torchconsole.engine.run.registry import moved_to
-from torchconsole.engine.worker.ending import end
+from torchconsole.engine.session.ending import end
 
 PR_SET_PDEATHSIG = 1
 

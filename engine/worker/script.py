@@ -13,11 +13,12 @@ from torchconsole.engine.components.torchvision_compat import prepare_torchvisio
 from torchconsole.engine.config.script import Script
 from torchconsole.engine.config.script_presets import check_agreed_content
 from torchconsole.engine.distributed.program_job import ALONE, NoJob, ProgramJob
-from torchconsole.engine.errors import RunError, TrainingError
+from torchconsole.engine.errors import JobError, RunError, TrainingError
 from torchconsole.engine.library.foreign_loggers import ForeignLoggers
 from torchconsole.engine.library.framework_loop import FrameworkLoop
 from torchconsole.engine.library.instruments import Instruments
 from torchconsole.engine.library.own_host import set_worker
+from torchconsole.engine.library.own_outcome import lost_process
 from torchconsole.engine.library.program import before_immediate_exit, run_program, watch_for_steps
 from torchconsole.engine.library.watched_run import WatchedRun
 from torchconsole.engine.protocol.commands import StopRun
@@ -27,7 +28,7 @@ from torchconsole.engine.run.membership import JOINS, read_membership
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.run_place import RunPlace
 from torchconsole.engine.session.signals import Signals
-from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.worker.relay import describe_immediate_exit
 
 log = logging.getLogger(__name__)
@@ -94,10 +95,12 @@ def run_script(
     signals: Signals,
     *,
     resume: bool,
+    end: Callable[[str, Callable[[], object]], object],
 ) -> RunFinished:
     """Run the program to its end; return how it ended.
 
-    If a launcher has started several processes, this is the first of those that run the program.
+    If a launcher has started several processes, this is the first of those that run the program. `end` ends
+    this process from another thread, with the reason, after its checkpoints are written by the function.
 
     Raises TrainingError if it fails, Terminated if a signal ends it before its first step, PresetError if its
     file is no longer the one that the user has agreed to.
@@ -112,6 +115,11 @@ def run_script(
         host = WorkerHost(commands, events, resume, preparation.close, run, instruments, place, signals, job)
         place.follow_with(lambda folder: host.run.checkpoints.move_to(folder.checkpoints))
         set_worker(host)
+        job.watch(
+            lambda: host.run.progress,
+            commands,
+            lambda reason: end(reason, lambda: host.run.checkpoints.flush()),
+        )
 
         def drives() -> bool:
             return isinstance(host.run, FrameworkLoop)
@@ -129,8 +137,15 @@ def run_script(
             if not (host.run.ended and isinstance(error.__cause__, SystemExit)):
                 raise TrainingError(job.explain(str(error), error.__cause__)) from error
             outcome = _stopped(host)
+        except Terminated as termination:
+            job.close()
+            if job.failure:
+                raise JobError(job.failure) from termination
+            raise
         finally:
             host.run.finish(ENDED)
+    if failure := lost_process(job, host.run):
+        raise JobError(failure)
     if host.outcome is None and host.run.ended:  # the program has caught the exception that stopped it
         return _stopped(host)
     return host.outcome or outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -176,6 +177,36 @@ def test_a_killed_process_is_named(user: User) -> None:
     record = user.record(run)
     assert record["status"] == "failed"
     assert record["reason"].startswith("process 1 (pid ")
+
+
+def test_a_killed_process_is_named_without_a_process_group(user: User) -> None:
+    """The launcher ends the first process by SIGTERM then, as somebody might who stops the run."""
+    write_program(user, group="pass", after="if rank == 1 and steps == 5: os.kill(os.getpid(), 9)")
+    run = start(user, 2)
+    record = wait_for_end(user, run)
+    assert record["status"] == "failed"
+    assert str(record["reason"]).startswith("process 1 (pid ")
+
+
+def test_an_error_before_the_process_group_is_the_reason(user: User) -> None:
+    """The first process waits for the other in torch, where no signal reaches it."""
+    bad = 'if rank == 1: raise ValueError("no data here")\ndist.init_process_group("gloo")'
+    write_program(user, group=bad)
+    done = user.run("run", "--headless", "--nproc", "2", "train.py", timeout=SECONDS)
+    assert done.returncode == 1, done.stdout
+    record = user.record(user.runs()[0])
+    assert record["status"] == "failed"
+    assert record["reason"].startswith(f"process 1 on {socket.gethostname()}: ValueError: no data here")
+
+
+def test_a_process_that_hangs_is_named_with_the_line_after_the_timeout_of_the_group(user: User) -> None:
+    group = 'import datetime\ndist.init_process_group("gloo", timeout=datetime.timedelta(seconds=15))'
+    write_program(user, group=group, after="if rank == 1 and steps == 5: time.sleep(10**6)")
+    record = wait_for_end(user, start(user, 2))
+    assert record["status"] == "failed"
+    assert str(record["reason"]).startswith("process 1 (pid ")
+    held_up = r"has not gone on for \d+ s after step 4, in train.py, line \d+, and the others wait for it"
+    assert re.search(held_up, str(record["reason"])), record["reason"]
 
 
 def test_a_signal_stops_all_processes(user: User) -> None:
