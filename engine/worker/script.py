@@ -121,11 +121,7 @@ def run_script(
             lambda reason: end(reason, lambda: host.run.checkpoints.flush()),
         )
 
-        def drives() -> bool:
-            return isinstance(host.run, FrameworkLoop)
-
-        # The metrics that a callback reports itself, and those beside `torchconsole.run`, are not copied.
-        ForeignLoggers(lambda metrics: (host.run if drives() else run).add_metrics(metrics), drives).install()
+        _copy_metrics(host, run)
         events.emit(PhaseChanged(phase="starting the program"))
         before_immediate_exit(partial(_finish_at_once, host))
         watch_for_steps(lambda: host.run.has_begun, log.warning)
@@ -149,6 +145,18 @@ def run_script(
     if host.outcome is None and host.run.ended:  # the program has caught the exception that stopped it
         return _stopped(host)
     return host.outcome or outcome
+
+
+def _copy_metrics(host: WorkerHost, run: WatchedRun) -> None:
+    """Copy the metrics that a program gives other loggers.
+
+    Not those that a callback reports itself, and not those beside `torchconsole.run`.
+    """
+
+    def drives() -> bool:
+        return isinstance(host.run, FrameworkLoop)
+
+    ForeignLoggers(lambda metrics: (host.run if drives() else run).add_metrics(metrics), drives).install()
 
 
 def _join(commands: CommandQueue) -> NoJob:
