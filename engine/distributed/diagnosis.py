@@ -36,6 +36,8 @@ class Beat(BaseModel):
     """Grows with each beat."""
     host: str
     pid: int
+    pids: str = ""
+    """Tells pids of different containers apart, which may have one host name."""
     step: int
     """Steps that it has completed."""
     batches: int

@@ -156,6 +156,7 @@ class ProgramJob(NoJob):
         self._commands = commands
         self._watch = ProgramWatch(self.rank, self.size, self._failures, going, end)
         self._failures.watch = self._watch
+        self._watch.begin(self._store)
         self.start_thread("watch", self._watch.work)
 
     def watch_for_stop(self, stop: Callable[[str], object]) -> None:

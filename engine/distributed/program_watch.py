@@ -14,10 +14,13 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 from torch._C._distributed_c10d import Store
+from torch.distributed import DistError
 
 from torchconsole.engine.distributed.diagnosis import Beat, find_place, why_stuck
 from torchconsole.engine.distributed.failures import Failures
@@ -76,10 +79,13 @@ class ProgramWatch:
         self._mark = going()
         self._still = 0.0
         self._unheard: dict[int, float] = {}
-        self._seen: set[int] = set()
-        """The pids of other processes of this machine that have been seen alive."""
         self._told = False
         self._failed_for = 0.0
+
+    def begin(self, store: Store) -> None:
+        """Say that this process is there, before anything of the program runs."""
+        with contextlib.suppress(DistError):  # the training thread will find out too
+            self._say(store)
 
     def work(self, store: Store, over: threading.Event) -> None:
         """Exchange beats until this process is `over`, and then tell the others so. Raises DistError."""
@@ -123,6 +129,7 @@ class ProgramWatch:
             number=self._number,
             host=socket.gethostname(),
             pid=os.getpid(),
+            pids=_namespace(),
             step=self._mark.step,
             batches=self._mark.batches,
             still=self._still,
@@ -152,18 +159,14 @@ class ProgramWatch:
         self.beats[rank] = beat
 
     def _is_gone(self, rank: int) -> bool:
-        """Whether a process of this machine has ended without a word.
-
-        One that was never seen may be in another container, with pids of its own.
-        """
+        """Whether a process of this machine, and of this container, has ended without a word."""
         beat = self.beats.get(rank)
-        if beat is None or beat.is_over or beat.host != socket.gethostname():
+        if beat is None or beat.is_over or (beat.host, beat.pids) != (socket.gethostname(), _namespace()):
             return False
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if psutil.Process(beat.pid).status() != psutil.STATUS_ZOMBIE:
-                self._seen.add(beat.pid)
-                return False
-        return beat.pid in self._seen
+        try:
+            return psutil.Process(beat.pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
 
     def _is_stuck(self) -> bool:
         """Whether this process waits in torch for one that has failed, and does not find out."""
@@ -192,3 +195,11 @@ class ProgramWatch:
                 beat.place,
                 beat.step,
             )
+
+
+@cache
+def _namespace() -> str:
+    """Return what the pids of this process's container are told from others by."""
+    with contextlib.suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return ""

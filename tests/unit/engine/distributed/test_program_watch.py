@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from torch.distributed import HashStore
@@ -40,7 +41,16 @@ class Leader:
 
     def hear(self, **more: object) -> None:
         """Have the other process say something."""
-        said = {"number": 1, "host": "gpu7", "pid": 42, "step": 12, "batches": 12, "still": 0.0}
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+        said = {
+            "pids": namespace,
+            "number": 1,
+            "host": "gpu7",
+            "pid": 42,
+            "step": 12,
+            "batches": 12,
+            "still": 0.0,
+        }
         beat = Beat.model_validate(said | {"place": "train.py, line 41", "waits": False} | more)
         self.store.set("beat/1", beat.model_dump_json())
 
@@ -107,9 +117,9 @@ def test_a_process_that_has_ended_as_it_should_is_not_missed(leader: Leader) -> 
     assert leader.watch.failure == ""
 
 
-def test_a_process_whose_pid_was_never_seen_is_not_missed(leader: Leader) -> None:
-    """It may be in another container of this machine."""
-    leader.hear(pid=2**22 + 1, host=socket.gethostname())
+def test_a_process_of_another_container_is_not_missed(leader: Leader) -> None:
+    """Its pid says nothing here."""
+    leader.hear(pid=2**22 + 1, host=socket.gethostname(), pids="pid:[1]")
     leader.wait_for_beats(5)
     assert leader.watch.failure == ""
 
