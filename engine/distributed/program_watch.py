@@ -102,7 +102,7 @@ class ProgramWatch:
 
     def give_up(self, store: Store) -> None:
         """Find out which process was waited for, because torch waits no longer. Raises DistError."""
-        self._say(store)
+        self.beats[self._rank] = self.beats[self._rank].model_copy(update={"waits": True})
         for rank in self._others:
             self._hear(store, rank)
         if not any(self._is_gone(rank) for rank in self._others):
