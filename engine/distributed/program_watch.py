@@ -164,7 +164,7 @@ class ProgramWatch:
         if beat is None or beat.is_over or (beat.host, beat.pids) != (socket.gethostname(), _namespace()):
             return False
         try:
-            return psutil.Process(beat.pid).status() == psutil.STATUS_ZOMBIE
+            return bool(psutil.Process(beat.pid).status() == psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return True
 
