@@ -238,7 +238,8 @@ def resume_run(
             folder.write_record(fresh)
             register(folder)
         module = RELAY if script else WORKER
-        return replace(_launch(folder, "--resume", module=module, processes=processes), before=before)
+        options = ["--resume", *(_sizes(script) if script else [])]
+        return replace(_launch(folder, *options, module=module, processes=processes), before=before)
 
 
 def branch_script(parent: RunFolder, checkpoint: Path, script: Script) -> StartedRun:
@@ -257,7 +258,7 @@ def branch_script(parent: RunFolder, checkpoint: Path, script: Script) -> Starte
         origin = origin_of(parent, checkpoint, manifest.step)
         folder.write_record(replace(record, step=manifest.step, epoch=manifest.epoch, parent=origin))
         register(folder)
-        return _launch(folder, "--resume", module=RELAY)
+        return _launch(folder, "--resume", *_sizes(script), module=RELAY)
 
 
 def branch_run(

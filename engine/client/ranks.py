@@ -49,27 +49,29 @@ def has_nothing_to_do() -> str:
     return ""
 
 
-def follower_of(script: Script) -> list[str]:
-    """Return the module, and its argument, that runs a program in a process that does not lead."""
-    return [SCRIPT_FOLLOWER, json.dumps(script.content)]
+def follower_of(script: Script, *, resumes: bool = False) -> list[str]:
+    """Return the module, and its arguments, that runs a program in a process that does not lead."""
+    return [SCRIPT_FOLLOWER, json.dumps(script.content), *(["--resume"] if resumes else [])]
 
 
-def join_program(script: Script, *, detach: bool, nproc: str | None) -> Script:
+def join_program(script: Script, *, detach: bool, nproc: str | None, resumes: bool = False) -> Script:
     """Return the program with the number of processes of a launcher, if there is one, which run it together.
 
     In those that do not lead, run it instead of returning. Raises RunError.
     """
-    join_ranks(detach=detach, trusts=False, nproc=nproc, script=script)
+    join_ranks(detach=detach, trusts=False, nproc=nproc, script=script, resumes=resumes)
     membership = read_membership(os.environ) if JOINS in os.environ else None
     return replace(script, processes=membership.size) if membership else script
 
 
-def join_ranks(*, detach: bool, trusts: bool, nproc: str | None, script: Script | None = None) -> None:
+def join_ranks(
+    *, detach: bool, trusts: bool, nproc: str | None, script: Script | None = None, resumes: bool = False
+) -> None:
     """Replace this process by a follower if it is one of several but not the first.
 
     Return in the first process, whose worker then leads, and in a process of its own. `trusts`: run the
     preset's Python files without asking; `nproc` is what was given to --nproc. A follower runs the `script`,
-    if there is one. Raises RunError.
+    if there is one, which may continue (`resumes`). Raises RunError.
     """
     membership = _membership()
     if membership is None:
@@ -86,7 +88,9 @@ def join_ranks(*, detach: bool, trusts: bool, nproc: str | None, script: Script 
         )
     os.environ[JOINS] = "1"
     if membership.rank:
-        follower = follower_of(script) if script else [FOLLOWER, *(["--trust"] if trusts else [])]
+        follower = (
+            follower_of(script, resumes=resumes) if script else [FOLLOWER, *(["--trust"] if trusts else [])]
+        )
         command = [sys.executable, "-P", "-m", *follower]
         os.execve(sys.executable, command, KEEP_MEMORY | worker_environment())
 

@@ -21,7 +21,7 @@ from torchconsole.engine.distributed.failures import Failures, is_lost_process, 
 from torchconsole.engine.distributed.job import LEADER_IS_MISSING, STOP, STORE_SECONDS
 from torchconsole.engine.distributed.meeting import meet
 from torchconsole.engine.distributed.program_watch import Going, ProgramWatch
-from torchconsole.engine.distributed.store import FOREVER, copy_of
+from torchconsole.engine.distributed.store import FOREVER, copy_of, wait_for
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.run.membership import Membership
 from torchconsole.engine.text import first_line
@@ -30,7 +30,13 @@ from torchconsole.engine.training.progress import Progress
 
 log = logging.getLogger(__name__)
 
-HERE = "here"
+HERE, GIVEN, ANNOUNCED = "here", "given", "announced"
+
+KEPT_NAMES = 2
+"""What a process gives is kept until it has given as many more."""
+
+TAKE_SECONDS = 10.0
+"""How long the first process waits for what the others give at the same step."""
 
 LOOK_SECONDS = 0.05
 
@@ -76,6 +82,20 @@ class NoJob:
 
     def check_group(self) -> None:
         """Warn at the first step if the processes train apart."""
+
+    def give(self, name: str, content: bytes) -> None:
+        """Give the first process something that it takes under this name."""
+
+    def take(self, name: str) -> list[bytes] | None:
+        """Return what all others give under this name, in their order; None if one does not in time."""
+        return []
+
+    def announce(self, text: str) -> None:
+        """Tell all others something that they wait for at their begin."""
+
+    def announced(self) -> str:
+        """Wait for what the first process announces."""
+        return ""
 
     def watch(
         self, progress: Callable[[], Progress], commands: CommandQueue, end: Callable[[str], object]
@@ -126,6 +146,7 @@ class ProgramJob(NoJob):
             self.start_thread("meeting", self._await_others)
         else:
             self._store.set(f"{HERE}/{self.rank}", "")
+        self._given: list[str] = []
         self._queue: LeaderQueue | FollowerQueue | None = None
         self._watch: ProgramWatch | None = None
         self._commands: CommandQueue | None = None
@@ -158,6 +179,31 @@ class ProgramJob(NoJob):
         self._failures.watch = self._watch
         self._watch.begin(self._store)
         self.start_thread("watch", self._watch.work)
+
+    def give(self, name: str, content: bytes) -> None:
+        """See `NoJob`."""
+        if name not in self._given:
+            self._given.append(name)
+        if len(self._given) > KEPT_NAMES:
+            self._store.delete_key(f"{GIVEN}/{self._given.pop(0)}/{self.rank}")
+        self._store.set(f"{GIVEN}/{name}/{self.rank}", content)  # type: ignore[arg-type]
+
+    def take(self, name: str) -> list[bytes] | None:
+        """See `NoJob`."""
+        keys = [f"{GIVEN}/{name}/{rank}" for rank in range(1, self.size)]
+        try:
+            self._store.wait(keys, timedelta(seconds=TAKE_SECONDS))
+            return list(self._store.multi_get(keys))
+        except dist.DistError:
+            return None
+
+    def announce(self, text: str) -> None:
+        """See `NoJob`."""
+        self._store.set(ANNOUNCED, text)
+
+    def announced(self) -> str:
+        """See `NoJob`."""
+        return wait_for(self._store, ANNOUNCED).decode()
 
     def watch_for_stop(self, stop: Callable[[str], object]) -> None:
         """Call `stop` with the reason, in a thread, once another process asks for it."""

@@ -25,9 +25,8 @@ class FollowingHost:
     A signal that ends this process stops all of them; a second one ends it at once.
     """
 
-    resumes = False
-
-    def __init__(self, job: ProgramJob) -> None:
+    def __init__(self, job: ProgramJob, *, resumes: bool = False) -> None:
+        self.resumes = resumes
         self.job: NoJob = job
         self.exit_status = 0
         """The exit status after a stop by a signal to this process."""

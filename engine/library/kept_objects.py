@@ -107,6 +107,17 @@ class KeptObjects:
             for parameter, gradient in zip(parameters, saved.get(name, []), strict=False):
                 parameter.grad = None if gradient is None else gradient.to(parameter.device, copy=True)
 
+    def buffers(self) -> dict[str, dict[str, Tensor]]:
+        """Return the buffers of the models: each replica has statistics of its own."""
+        return {name: dict(model.named_buffers()) for name, model in self.models.items()}
+
+    def restore_buffers(self, saved: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Restore what `buffers` returned."""
+        for name, model in self.models.items():
+            for path, buffer in model.named_buffers():
+                if (value := saved.get(name, {}).get(path)) is not None:
+                    buffer.copy_(value)
+
     def _part(self, name: str) -> str:
         return "models" if name in self.models else "optimizers" if name in self.optimizers else "others"
 

@@ -69,6 +69,8 @@ class KeptState:
         self.metrics: Metrics = {}
         self.kept = KeptObjects({})
         self.position = Position()
+        self.others: list[dict[str, Any]] | None = None
+        """What `own_state` returns in the other processes at the same step, for the next checkpoint."""
         self.accumulates: set[str] = set()
         """Optimizers that have not stepped in the last step: their gradients are part of the state."""
         self._learning_rate = learning_rate
@@ -133,7 +135,23 @@ class KeptState:
             "pass_start": self._pass_start,
             **self._randomness(),
             "made_with": environment(),
+            **({} if self.others is None else {"other_processes": self.others}),
         }
+
+    def own_state(self) -> dict[str, Any]:
+        """Return what may differ between processes that train replicas of the same models together."""
+        return {
+            "others": self.kept.state_dict()["others"],
+            "gradients": self.kept.gradients(self.accumulates),
+            "buffers": self.kept.buffers(),
+            "before_pass": self._before_pass,
+            "pass_start": self._pass_start,
+            **self._randomness(),
+        }
+
+    def own_randomness(self) -> dict[str, Any]:
+        """Return this part of a checkpoint as it is at the begin of a process."""
+        return {"before_pass": None, "pass_start": None, **self._randomness()}
 
     def load_counters(self, state: Mapping[str, Any]) -> None:
         """Restore what needs no objects of the program. Raises CheckpointError."""
@@ -174,6 +192,7 @@ class KeptState:
         """Restore everything, at the point of the loop where the checkpoint was taken."""
         self.kept.load_state_dict(state)
         self.kept.restore_gradients(state["gradients"])
+        self.kept.restore_buffers(state.get("buffers", {}))
         if self.position.batch or self.position.is_between:
             self._restore(state)  # else they are those after the begin of the pass
 

@@ -15,10 +15,10 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from torchconsole.engine.config.schema import CheckpointConfig
-from torchconsole.engine.distributed.checkpoints import no_writer
 from torchconsole.engine.distributed.program_job import ALONE, NoJob
 from torchconsole.engine.errors import CommandRejectedError, RunError
 from torchconsole.engine.library.found_objects import unwrapped
+from torchconsole.engine.library.joint_checkpoints import FollowingCheckpoints, LeadingCheckpoints
 from torchconsole.engine.library.kept_objects import KeptObjects
 from torchconsole.engine.library.kept_state import KeptState
 from torchconsole.engine.library.run_handle import Evaluate
@@ -35,9 +35,9 @@ from torchconsole.engine.protocol.points import flag_nonfinite
 from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.text import counted, error_summary, printable
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
-from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason
+from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.command_handler import answer_saves
-from torchconsole.engine.training.command_queue import ByClock, CommandQueue, Request
+from torchconsole.engine.training.command_queue import ByClock, CommandQueue
 from torchconsole.engine.training.meter import LossMeter
 from torchconsole.engine.training.stopping import EarlyStopping
 
@@ -52,17 +52,6 @@ NO_FUNCTION = (
     "the program does not say how it evaluates its model; add `run.on_evaluate(function)` to it, whose "
     "function returns metrics by name"
 )
-
-
-class UnsavedCheckpoints(CheckpointManager):
-    """Saves nothing: the state of a process that does not lead is that of the first one."""
-
-    def save(self, reason: Reason, request: Request | None = None) -> None:
-        """Do nothing."""
-
-    def flush(self) -> str:
-        """Return that nothing has failed."""
-        return ""
 
 
 class OwnLoop(WatchedRun):
@@ -96,6 +85,8 @@ class OwnLoop(WatchedRun):
         self._is_finished = False
         self._is_told_to_end = False
         """Whether all processes of several end here, because the first one has seen no improvement."""
+        self._has_asked = self._best_is_alone = False
+        """Of several processes: whether they are about to save, and whether only the first one has."""
         self._loss = LossMeter()
         self._since = time.monotonic()
         self._epoch_since = self._since
@@ -108,14 +99,16 @@ class OwnLoop(WatchedRun):
         self.kept = KeptState(self.progress, self.early_stopping, self.learning_rate)
         events, config = self._events, CheckpointConfig()
         if not self._job.leads:
-            self._writer = no_writer()
-            self._manager: CheckpointManager = UnsavedCheckpoints(config, self.kept, self._writer)
+            self._manager: CheckpointManager = FollowingCheckpoints(config, self.kept, self._job)
             return self._manager
         self._writer = AsyncCheckpointWriter(
             folder, config.keep, events.emit, events.flush, answer_saves(events.emit)
         )
         self._writer.start()
-        self._manager = CheckpointManager(config, self.kept, self._writer)
+        if self._job.size > 1:
+            self._manager = LeadingCheckpoints(config, self.kept, self._writer, self._job)
+        else:
+            self._manager = CheckpointManager(config, self.kept, self._writer)
         return self._manager
 
     def _models(self) -> dict[str, nn.Module]:
@@ -258,19 +251,30 @@ class OwnLoop(WatchedRun):
 
     def save_if_due(self) -> None:
         """Save a new best, or the periodic checkpoint."""
-        if not self.save_best_if_due() and self._manager.due:
+        if self._job.size > 1:
+            self._ask_for_save()
+        elif not self.save_best_if_due() and self._manager.due:
             self._manager.save("last")
+
+    def _ask_for_save(self) -> None:
+        """Have all processes save at the same step if that is due, or if the first one has saved alone."""
+        if not self._job.leads:
+            return
+        if (self.save_best_if_due() or self._best_is_alone or self._manager.due) and not self._has_asked:
+            self._has_asked, self._best_is_alone = True, False
+            self._commands.put("save", ByClock(ends=False), "torchconsole")
 
     def save_best_if_due(self) -> bool:
         """Save the state if an evaluation was the best and is not saved yet; return whether it was so."""
         is_due, self._best_is_due = self._best_is_due, False
         if is_due:
             self._manager.save("best")
+            self._best_is_alone = self._job.size > 1
         return is_due
 
     def save_at_end(self) -> None:
         """Save the state after the last step."""
-        if not self.save_best_if_due():
+        if not self.save_best_if_due() or self._job.size > 1:
             self._manager.save("last")
 
     def end(self, status: Literal["finished", "stopped"], reason: str) -> None:
@@ -302,8 +306,12 @@ class OwnLoop(WatchedRun):
         return list(values)
 
     def _obey_clock(self, command: ByClock) -> None:
-        """End the loops of all processes at the same step."""
-        self._is_told_to_end = command.ends
+        """End the loops of all processes at the same step, or save."""
+        if command.ends:
+            self._is_told_to_end = True
+        else:
+            self._has_asked = False
+            self._manager.save("last")
 
     def evaluate(self, reason: Literal["schedule", "command"]) -> Metrics | None:
         """Evaluate by the program's own function. Raises CommandRejectedError if it is missing or fails."""

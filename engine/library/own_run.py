@@ -10,10 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from torchconsole.engine.distributed.program_job import NoJob
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.library import active_run
+from torchconsole.engine.library.joint_checkpoints import part_of
 from torchconsole.engine.library.kept_objects import KeptObjects
-from torchconsole.engine.library.kept_state import environment
+from torchconsole.engine.library.kept_state import KeptState, environment
 from torchconsole.engine.library.own_host import Host, open_host
 from torchconsole.engine.library.own_loop import OwnLoop
 from torchconsole.engine.library.own_loops import OwnLoops
@@ -25,7 +27,7 @@ from torchconsole.engine.protocol.events import RunResumed
 from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints
 from torchconsole.engine.run.own_programs import note_program
 from torchconsole.engine.text import os_error_summary
-from torchconsole.engine.training.checkpoint import newest_valid, relink
+from torchconsole.engine.training.checkpoint import newest_valid, read_checkpoint, relink
 from torchconsole.engine.training.command_queue import Terminated
 
 log = logging.getLogger(__name__)
@@ -254,15 +256,21 @@ class OwnRun(Run):
 
     def _read_checkpoint(self, host: Host, loop: OwnLoop) -> None:
         """Read the checkpoint from which the run continues. Raises CheckpointError."""
-        checkpoints, kept = host.folder.checkpoints, loop.kept
+        checkpoints, kept, job = host.folder.checkpoints, loop.kept, host.job
         self._resumed = True
+        if not job.leads:
+            self._follow_checkpoint(job, kept)
+            return
         if checkpoints.is_dir() and not list_checkpoints(checkpoints):
+            job.announce("")
             host.events.emit(RunResumed(step=0, epoch=0, checkpoint="the start"))
             log.info("starting from the beginning: the run ended before its first checkpoint")
             return
         folder, saved, problems = newest_valid(checkpoints)
         for problem in problems:
             log.warning("skipped a damaged checkpoint: %s", problem)
+        job.announce(str(folder))
+        saved = part_of(saved, job, kept)
         kept.load_counters(saved)
         best, step = kept.early_stopping.best, kept.progress.step
         relink(checkpoints, folder, checkpoints / folder_name(best.step) if best else folder)
@@ -276,6 +284,13 @@ class OwnRun(Run):
             )
             log.warning("not bit-exact, changed since the checkpoint: %s", shown)
         self._loops.saved = saved
+
+    def _follow_checkpoint(self, job: NoJob, kept: KeptState) -> None:
+        """Read the checkpoint from which the first process continues the run. Raises CheckpointError."""
+        if folder := job.announced():
+            saved = part_of(read_checkpoint(Path(folder)), job, kept)
+            kept.load_counters(saved)
+            self._loops.saved = saved
 
 
 def _mapping(metrics: object, call: str) -> Mapping[str, Any]:

@@ -60,12 +60,6 @@ def refuse_script(folder: RunFolder, verb: Verb) -> None:
     script = script_of(folder)
     if script is None:
         return
-    if verb == "resume" and script.processes > 1:
-        raise RunError(
-            f"{folder.name}: {script.processes} processes have run its program ({script.title}), and only "
-            "programs of one process can be resumed; let the program load its own checkpoint, and run it "
-            f"again: {_command(script)}"
-        )
     if verb == "resume" and own_program(folder) is not None:
         _require_program(folder, script)
         return
@@ -121,11 +115,9 @@ def resume_advice(folder: RunFolder) -> str:
     if source := imported_from(folder):
         return f"it cannot be resumed: it was imported from {source}"
     script = script_of(folder)
-    if script is None or (own_program(folder) is not None and script.processes == 1):
+    if script is None or own_program(folder) is not None:
         return ""
     framework = _framework(folder)
-    if framework is None and script.processes > 1:
-        return f"it cannot be resumed: {script.processes} processes have run its program"
     if framework is None:
         return "it cannot be resumed: its program does not say what its state is"
     return f"its program can resume from the newest checkpoint: {framework[1]}"

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     if os.environ["RANK"] != "0":
         script = read_script(folder.preset_file)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
-        command = [FOLLOWER] if script is None else follower_of(script)
+        command = [FOLLOWER] if script is None else follower_of(script, resumes="--resume" in options)
         os.execv(sys.executable, [sys.executable, "-P", "-m", *command])
     from torchconsole.engine.worker.main import main as lead
 

@@ -1,7 +1,7 @@
 """A process of several that does not lead: it runs a program of the user's own, and reports nothing.
 
-`python -P -m torchconsole.engine.worker.script_follower SCRIPT`, with the variables of a launcher; SCRIPT is
-the program as JSON. What the leader's commands change is changed here, too, at the same step.
+`python -P -m torchconsole.engine.worker.script_follower SCRIPT [--resume]`, with the variables of a launcher;
+SCRIPT is the program as JSON. What the leader's commands change is changed here, too, at the same step.
 Exit status: 0 if the program finished or a command stopped it, 1 if it failed, 2 if it cannot be run.
 """
 
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
         report_error("no launcher started this process; use torchconsole run --nproc")
         return 2
     try:
-        _follow(Script(**json.loads(arguments[0])), membership)
+        _follow(Script(**json.loads(arguments[0])), membership, resumes="--resume" in arguments)
     except TrainingError as error:
         report_error(str(error))
         return 1
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _follow(script: Script, membership: Membership) -> None:
+def _follow(script: Script, membership: Membership, *, resumes: bool) -> None:
     from torchconsole.engine.components.torchvision_compat import prepare_torchvision_on_import
     from torchconsole.engine.config.script_presets import check_agreed_content
     from torchconsole.engine.distributed.program_job import ProgramJob
@@ -58,7 +58,7 @@ def _follow(script: Script, membership: Membership) -> None:
 
     job = ProgramJob(membership)
     _show_warnings(membership.rank)
-    host = FollowingHost(job)
+    host = FollowingHost(job, resumes=resumes)
     run = WatchedRun(host.events, host.commands, Path(), host.begin_training, job)
     instruments = Instruments(run, host.commands)
     instruments.install()

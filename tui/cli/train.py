@@ -126,7 +126,7 @@ def resume(
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.client.launcher import branch_run, resume_run
     from torchconsole.engine.client.processes import choose_processes
-    from torchconsole.engine.client.ranks import join_ranks, restarted_run
+    from torchconsole.engine.client.ranks import join_program, join_ranks, restarted_run
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
     from torchconsole.engine.run.checkpoints import newest, verified
@@ -145,6 +145,10 @@ def resume(
         refuse_options(script, {"--anyway": anyway} | _sizes(nproc, nnodes, rdzv_endpoint))
         if script.sha256:  # it came from the menu
             require_trust(script, trust)
+        if join_program(script, detach=detach, nproc=nproc, resumes=True).processes != script.processes:
+            raise RunError(
+                f"{target.run.name}: {script.processes} processes have run its program; start as many"
+            )
         return _resume_script(target.run, target.checkpoint, script, changes, following)
     join_ranks(detach=detach, trusts=trust, nproc=nproc)
     restarted = restarted_run(target.run.path.parent)

@@ -52,13 +52,15 @@ def test_one_that_says_nothing_cannot_be(run: RunFolder) -> None:
     assert "its program does not say what its state is" in resume_advice(run)
 
 
-def test_one_that_several_processes_have_run_cannot_be(run: RunFolder, tmp_path: Path) -> None:
-    script = Script(file=str(tmp_path / "train.py"), folder=str(tmp_path), processes=2)
-    write_script(script, run.preset_file)
-    note_program(run, ["model"], "")
-    assert resume_advice(run) == "it cannot be resumed: 2 processes have run its program"
-    with pytest.raises(RunError, match="2 processes have run its program"):
+def test_one_that_several_processes_have_run_can_be_too(run: RunFolder, tmp_path: Path) -> None:
+    file = tmp_path / "train.py"
+    file.touch()
+    write_script(Script(file=str(file), folder=str(tmp_path), processes=2), run.preset_file)
+    with pytest.raises(RunError, match="--nproc=2"):
         refuse_script(run, "resume")
+    note_program(run, ["model"], "")
+    assert resume_advice(run) == ""
+    refuse_script(run, "resume")
 
 
 def test_a_framework_resumes_from_its_own_checkpoint(run: RunFolder) -> None:
