@@ -102,12 +102,13 @@ class ProgramWatch:
 
     def give_up(self, store: Store) -> None:
         """Find out which process was waited for, because torch waits no longer. Raises DistError."""
-        self.beats[self._rank] = self.beats[self._rank].model_copy(update={"waits": True})
         for rank in self._others:
             self._hear(store, rank)
+        # What this process does now, such as this, is not where it has waited.
+        own = self.beats[self._rank].model_copy(update={"waits": True, "is_over": False})
         if not any(self._is_gone(rank) for rank in self._others):
             seconds = max(self._still, SILENT_BEATS * PERIOD)
-            self.verdict = why_stuck(dict(self.beats), dict(self._unheard), seconds)
+            self.verdict = why_stuck(self.beats | {self._rank: own}, dict(self._unheard), seconds)
 
     def _count(self) -> None:
         """Count in beats and not by a clock: while the whole job is suspended, nobody is late."""
