@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from torchconsole.engine.components.user_errors import place_in_stack
+from torchconsole.engine.components.user_errors import ENGINE, place_in_stack
 from torchconsole.engine.run.membership import NOT_GONE_ON, NOT_HEARD_OF
 
 WAITS_IN = (
@@ -71,10 +71,13 @@ def find_place(thread: int, doing: Doing = "training") -> tuple[str, bool]:
     stack = traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False)
     stack.reverse()
     innermost = stack[-1]
+    file = innermost.filename
+    if Path(file).is_relative_to(ENGINE):  # wherever it is installed
+        file = f"/torchconsole/engine/{Path(file).relative_to(ENGINE)}"
     if place := place_in_stack(stack):
         # The user's model may be what called a layer that waits, such as synchronized batch normalization.
-        return place, any(part in innermost.filename for part in waiting)
-    waits = any(part in innermost.filename for part in waiting)
+        return place, any(part in file for part in waiting)
+    waits = any(part in file for part in waiting)
     return f"{innermost.name} in {Path(innermost.filename).name}", waits
 
 

@@ -109,3 +109,8 @@ def test_the_line_of_the_users_code_is_where_a_thread_is() -> None:
     assert not waits
     assert find_place(thread.ident, "preparing") == ("", False)
     assert find_place(-1) == ("", False)
+
+
+def test_a_thread_in_torchconsole_itself_waits_wherever_that_is_installed() -> None:
+    _, waits = find_place(threading.get_ident())
+    assert waits
