@@ -93,6 +93,10 @@ class Failures:
             self._store.set(f"{FAILED}/{self._rank}", text)
             self._store.compare_set(FIRST, "", text)
 
+    def accuse(self, verdict: str) -> None:
+        """Tell all which process hangs: it may be one that cannot find out itself. Raises DistError."""
+        self._store.compare_set(FIRST, "", verdict)
+
     def first(self, store: Store) -> str:
         """Return the failure that was reported first, and by whom; empty if none was. Raises DistError.
 

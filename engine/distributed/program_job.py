@@ -172,7 +172,7 @@ class ProgramJob(NoJob):
 
         def going() -> Going:
             is_paused = self._queue is not None and self._queue.is_waiting
-            return Going(progress().step, commands.batches, is_paused)
+            return Going(progress().step, commands.batches, is_paused, commands.stop_requested)
 
         self._commands = commands
         self._watch = ProgramWatch(self.rank, self.size, self._failures, going, end)
@@ -238,6 +238,8 @@ class ProgramJob(NoJob):
             if self._watch is not None and TIMED_OUT in str(cause):
                 with contextlib.suppress(dist.DistError):
                     self._watch.give_up(self._store)
+                    if self._watch.verdict:
+                        self._failures.accuse(self._watch.verdict)
             return self._failures.why_lost(cause)
         self._failures.report(reason)
         return f"{own_name(self.rank)}: {reason}"

@@ -37,6 +37,9 @@ GRACE_SECONDS = 6.0
 SILENT_BEATS = 6
 """At least half as many beats are missing of a process that is not heard of."""
 
+STOP_SECONDS = 15.0
+"""How long one that is to stop may work on: its launcher kills it after 30 seconds, without a reason."""
+
 LONG_WAIT = 60.0
 """Seconds after which the log says for which process the others wait."""
 
@@ -47,13 +50,15 @@ class Going(NamedTuple):
     step: int
     batches: int
     is_paused: bool
+    is_stopping: bool
+    """Whether a signal of the launcher, for example, is to stop the run."""
 
 
 class ProgramWatch:
     """Watches over the training thread of this process, which creates it, and over the other processes.
 
     `end` is called in a thread with the reason if the training thread waits in torch, where no exception and
-    no signal reaches it, for a process that has failed.
+    no signal reaches it, for a process that has failed, or if it hangs while it is to stop.
     """
 
     def __init__(
@@ -170,8 +175,10 @@ class ProgramWatch:
             return True
 
     def _is_stuck(self) -> bool:
-        """Whether this process waits in torch for one that has failed, and does not find out."""
-        return self._failed_for >= GRACE_SECONDS and self._still >= GRACE_SECONDS and self._waits(self._rank)
+        """Whether this process waits in torch for one that has failed, or does not stop because of it."""
+        late = min(self._failed_for, self._still)
+        does_not_stop = self._mark.is_stopping and late >= STOP_SECONDS
+        return does_not_stop or (late >= GRACE_SECONDS and self._waits(self._rank))
 
     def _waits(self, rank: int) -> bool:
         return rank in self.beats and self.beats[rank].waits and not self.beats[rank].is_over

@@ -38,10 +38,10 @@ def main(arguments: list[str]) -> int:
     try:
         _follow(Script(**json.loads(arguments[0])), membership, resumes="--resume" in arguments)
     except TrainingError as error:
-        report_error(str(error))
+        report_error(f"process {membership.rank}: {error}")
         return 1
     except TorchconsoleError as error:
-        report_error(str(error))
+        report_error(f"process {membership.rank}: {error}")
         return 2
     return 0
 

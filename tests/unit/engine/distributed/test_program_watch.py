@@ -25,16 +25,17 @@ class Leader:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.place = ("train.py, line 30", True)
-        self.step = 12
+        self.step, self.stops = 12, False
         self.reasons: list[str] = []
         self.store = HashStore()
         self.over = threading.Event()
         monkeypatch.setattr(program_watch, "PERIOD", 0.01)
         monkeypatch.setattr(program_watch, "GRACE_SECONDS", 0.05)
+        monkeypatch.setattr(program_watch, "STOP_SECONDS", 0.1)
         monkeypatch.setattr(program_watch, "find_place", lambda _: self.place)
         failures = Failures(self.store, 0, 2)
         self.watch = ProgramWatch(
-            0, 2, failures, lambda: Going(self.step, self.step, False), self.reasons.append
+            0, 2, failures, lambda: Going(self.step, self.step, False, self.stops), self.reasons.append
         )
         self.thread = threading.Thread(target=self.watch.work, args=(self.store, self.over))
         self.thread.start()
@@ -94,6 +95,14 @@ def test_a_process_that_goes_on_or_works_is_not_ended(leader: Leader) -> None:
     wait_until(lambda: leader.watch.failure, "the failure")
     leader.wait_for_beats(20)
     assert leader.reasons == []
+
+
+def test_a_process_that_hangs_while_it_is_to_stop_is_ended(leader: Leader) -> None:
+    """Its launcher would kill it, and nobody could say why."""
+    leader.place = ("train.py, line 30", False)
+    leader.stops = True
+    Failures(leader.store, 1, 2).report("process 0 has not gone on for 31 s")
+    wait_until(lambda: leader.reasons, "the end")
 
 
 def test_a_process_that_is_killed_is_named(leader: Leader) -> None:
