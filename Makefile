@@ -1,5 +1,5 @@
 # make run: train the preset demo under the console. make test: the default suite. README.md says more.
-.PHONY: run test test-matrix fuzz coverage e2e integrations life distributed gpu faults soak ssh lint format docs screenshots bench bench-gpu clean \
+.PHONY: run test test-matrix fuzz coverage e2e integrations life distributed distributed-quick gpu faults soak ssh lint format docs screenshots bench bench-gpu clean \
 	.typelinks
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -47,6 +47,10 @@ life: $(VENV)/.installed-dev
 distributed: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/distributed
 
+# A test or two of each: losses, commands, faults, FSDP, programs, two machines.
+distributed-quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/distributed -m quick
+
 gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/gpu
 
@@ -78,7 +82,11 @@ screenshots: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
-bench-gpu: $(VENV)/.installed-dev
+bench-# A test or two of each: losses, commands, faults, FSDP, programs, two machines.
+distributed-quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/distributed -m quick
+
+gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.gpu
 	$(BIN)/python -m pytest tests/gpu
 

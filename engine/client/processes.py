@@ -63,6 +63,8 @@ def choose_processes(
     """
     chosen = _choose(preset, resumes, trained)
     joined = read_membership(os.environ) if JOINS in os.environ else None
+    if joined and not joined.launcher_hosts:
+        return chosen  # nobody would end the other processes: they learn it from the worker
     count = joined.size if joined else chosen.count * machines
     if count > 1:
         require_trainable_together(preset, on_cpu=preset.training.device == "cpu")

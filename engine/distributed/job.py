@@ -204,7 +204,7 @@ class Job(Ranks):
         """Watch how far the training is: the preparation is over."""
         assert self._watch is not None
         assert self._channel is not None
-        self._watch.watched = Watched(progress, commands, self._channel)
+        self._watch.begin_training(Watched(progress, commands, self._channel))
 
     def at_disk(self) -> contextlib.AbstractContextManager[None]:
         """See `Ranks`."""

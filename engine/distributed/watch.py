@@ -97,6 +97,12 @@ class Watch:
         for work in (self._exchange_forever, self._judge_forever):
             threading.Thread(target=work, name="torchconsole-watch", daemon=True).start()
 
+    def begin_training(self, watched: Watched) -> None:
+        """Watch how far the training is from now on, and tell the others at once: it may fail soon."""
+        self.watched = watched
+        with contextlib.suppress(DistError):
+            self._say()
+
     @contextlib.contextmanager
     def at_disk(self) -> Iterator[None]:
         """Say that the training thread waits for the disk with the checkpoints."""

@@ -82,6 +82,7 @@ def last_checkpoint(user: User, run: str) -> Path:
     return (user.runs_dir / run / "checkpoints/last").resolve()
 
 
+@pytest.mark.quick
 def test_losses_are_those_of_one_process_with_the_same_effective_batch(
     user: User, torchrun: Torchrun
 ) -> None:
@@ -183,6 +184,7 @@ def test_a_damaged_part_is_found_and_the_checkpoint_before_it_is_used(user: User
     assert "resumed from step-00000003" in resumed.stdout
 
 
+@pytest.mark.quick
 def test_every_command_is_applied_by_all_processes_at_one_step(user: User, torchrun: Torchrun) -> None:
     user.write_preset("images", MODEL.format(dropout=0.2))
     process = torchrun.start(2, "train", "images", *ENDLESS)

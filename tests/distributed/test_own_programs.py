@@ -90,6 +90,7 @@ def check_steered(user: User) -> None:
     assert list(dict.fromkeys(first)) in (["0.1", "0.05", "0.02"], ["0.1", "0.05"])
 
 
+@pytest.mark.quick
 def test_a_program_with_a_run_of_its_own_is_one_run(user: User) -> None:
     write_program(user)
     done = user.run("run", "--detach", "--nproc", "2", "train.py", timeout=SECONDS)

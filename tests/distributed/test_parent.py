@@ -6,17 +6,17 @@ import os
 import signal
 from pathlib import Path
 
-from tests.support.program_user import User, wait_until
-from tests.support.ranks import SECONDS, Torchrun, by_step
+import pytest
 
-METRICS = ("train/loss", "lr", "val/loss")
-STEPS = ("--set=training.log_every=1", "--set=training.max_steps=400", "--set=training.epochs=100")
+from tests.support.program_user import User, wait_until
+from tests.support.ranks import METRICS, SECONDS, STEPS, Logged, Torchrun, by_step
 
 
 def is_running(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.quick
 def test_processes_are_steered_and_ended_like_one(user: User) -> None:
     run = user.start("--nproc", "2")
     assert user.record(run)["pid"] == user.worker(run)
@@ -29,6 +29,7 @@ def test_processes_are_steered_and_ended_like_one(user: User) -> None:
     assert "2 processes train together" in (user.runs_dir / run / "worker.log").read_text()
 
 
+@pytest.mark.quick
 def test_a_dead_process_is_named_and_ends_the_run(user: User, torchrun: Torchrun) -> None:
     run = user.start("--nproc", "2")
     follower = torchrun.follower(1)
@@ -40,18 +41,16 @@ def test_a_dead_process_is_named_and_ends_the_run(user: User, torchrun: Torchrun
     assert not is_running(record["pid"])
 
 
-def test_a_run_goes_on_by_itself_exactly_after_a_process_has_died(user: User, torchrun: Torchrun) -> None:
-    done = user.run(
-        "train", "digits-mlp", "--quiet", "--nproc", "2", *STEPS, "--name", "undisturbed", timeout=SECONDS
-    )
-    assert done.returncode == 0, done.stderr
+def test_a_run_goes_on_by_itself_exactly_after_a_process_has_died(
+    user: User, torchrun: Torchrun, undisturbed_digits: Logged
+) -> None:
     words = ("train", "digits-mlp", "--detach", "--nproc", "2", *STEPS, "--set=distributed.max_restarts=1")
     run = user.run(*words, timeout=SECONDS).stdout.strip()
     user.send(run, "pause")
     user.send(run, "save")
     os.kill(torchrun.follower(1), signal.SIGKILL)
     wait_until(lambda: user.record(run)["status"] == "finished", "the end of the run", SECONDS)
-    assert by_step(user, run, *METRICS) == by_step(user, "undisturbed", *METRICS)
+    assert by_step(user, run, *METRICS) == undisturbed_digits
 
 
 def test_a_signal_stops_all_and_starts_nothing_again(user: User, torchrun: Torchrun) -> None:

@@ -102,7 +102,7 @@ def steer(user: User, run: str) -> None:
     user.send(run, "stop")
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.quick), 3])
 def test_commands_reach_all_processes_at_the_same_step(user: User, processes: int) -> None:
     write_program(user)
     run = start(user, processes)

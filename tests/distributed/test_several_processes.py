@@ -72,7 +72,9 @@ def differences(user: User, run: str, other: str) -> dict[tuple[int, str], float
     return {key: abs(own[key] - others[key]) for key in others}
 
 
-@pytest.mark.parametrize(("processes", "in_memory"), [(2, "true"), (3, "false")])
+@pytest.mark.parametrize(
+    ("processes", "in_memory"), [pytest.param(2, "true", marks=pytest.mark.quick), (3, "false")]
+)
 def test_losses_and_metrics_are_those_of_one_process_with_the_same_effective_batch(
     user: User, torchrun: Torchrun, processes: int, in_memory: str
 ) -> None:
@@ -107,7 +109,7 @@ def steps_until_a_pause(user: User, run: str, *steps: str) -> int:
     return applied_at(user.send(run, "lr", "x1.1")) - begin
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.quick), 3])
 def test_every_command_is_applied_by_all_processes_at_one_step(
     user: User, torchrun: Torchrun, processes: int
 ) -> None:

@@ -5,16 +5,13 @@ They are network namespaces where that is permitted, and processes of this machi
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from tests.distributed.test_faults import METRICS, OWN
-from tests.support import faulty_rows
 from tests.support.machines import Machines
 from tests.support.program_user import User, wait_until
-from tests.support.ranks import SECONDS, by_step
+from tests.support.ranks import METRICS, SECONDS, Logged, by_step
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -22,11 +19,9 @@ TRAIN = ("train", "own", "--trust", "--quiet", "--name", "disturbed")
 
 
 @pytest.fixture
-def machines(user: User) -> Iterator[Machines]:
+def machines(own: User) -> Iterator[Machines]:
     """Two machines, with a preset whose data fails as FAULT says."""
-    user.write_preset("own", OWN)
-    shutil.copy(faulty_rows.__file__, user.folder)
-    both = Machines(user)
+    both = Machines(own)
     yield both
     both.close()
 
@@ -48,15 +43,14 @@ def test_a_machine_that_is_cut_off_is_named(user: User, machines: Machines, drop
         wait_until(lambda: text in machines.printed(second), "the other machine's own words")
 
 
-def test_two_machines_go_on_by_themselves_exactly(user: User, machines: Machines) -> None:
-    done = user.run(
-        "train", "own", "--trust", "--quiet", "--nproc", "2", "--name", "undisturbed", timeout=SECONDS
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.mark.quick
+def test_two_machines_go_on_by_themselves_exactly(
+    user: User, machines: Machines, undisturbed: Logged
+) -> None:
     user.env["FAULT"] = "SIGKILL 1"
     for process in machines.start(*TRAIN, "--set", "distributed.max_restarts=1"):
         assert process.wait(timeout=SECONDS) == 0
     assert (user.folder / "failed").exists()
     assert user.record("disturbed")["status"] == "finished"
-    assert by_step(user, "disturbed", *METRICS) == by_step(user, "undisturbed", *METRICS)
+    assert by_step(user, "disturbed", *METRICS) == undisturbed
     assert "restarted from the last checkpoint" in (user.runs_dir / "disturbed/worker.log").read_text()

@@ -15,6 +15,34 @@ from tests.support.program_user import User, wait_until
 TORCHRUN = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
 SECONDS = 300.0
 
+Logged = dict[tuple[int, str], Any]
+"""Logged values by step and name."""
+
+METRICS = ("train/loss", "lr", "val/loss")
+
+STEPS = ("--set=training.log_every=1", "--set=training.max_steps=400", "--set=training.epochs=100")
+"""For a run of the preset digits-mlp that is disturbed."""
+
+OWN = """
+title = "Own"
+[data]
+name = "faulty_rows.py:Rows"
+in_memory = false
+num_workers = 0
+batch_size = 8
+[model]
+name = "MLP"
+hidden = [4]
+[training]
+epochs = 10
+log_every = 1
+[checkpoint]
+save_every_steps = 5
+[distributed]
+timeout = 0.1
+"""
+"""For a run that `faulty_rows` disturbs."""
+
 
 class Torchrun:
     """Starts `torchconsole` in several processes. A test that fails shows what they have printed."""
@@ -98,12 +126,20 @@ class Torchrun:
             print(log, log.read_text(errors="replace")[-10_000:], sep="\n")
 
 
-def by_step(user: User, run: str, *metrics: str) -> dict[tuple[int, str], Any]:
+def by_step(user: User, run: str, *metrics: str) -> Logged:
     """Return logged values by step and name; of a run that was resumed, those that stand."""
-    values: dict[tuple[int, str], Any] = {}
+    values: Logged = {}
     for line in user.lines(run, "metrics.jsonl"):
         if line["kind"] == "resumed":
             values = {key: value for key, value in values.items() if key[0] <= line["step"]}
         if line["kind"] in ("train", "evaluation"):
             values |= {(line["step"], name): line[name] for name in line if name in metrics}
     return values
+
+
+def undisturbed_run(user: User, preset: str, *options: str) -> Logged:
+    """Train with two processes, and return what a run that is disturbed must log too."""
+    words = ("train", preset, "--trust", "--quiet", "--nproc", "2", *options, "--name", "undisturbed")
+    done = user.run(*words, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    return by_step(user, "undisturbed", *METRICS)

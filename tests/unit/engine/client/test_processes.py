@@ -175,6 +175,8 @@ def test_the_number_of_a_launcher_is_refused_beforehand(monkeypatch: pytest.Monk
     place = {JOINS: "1", "RANK": "0", "WORLD_SIZE": "3", "MASTER_ADDR": "gpu7", "MASTER_PORT": "29500"}
     for name, value in place.items():
         monkeypatch.setenv(name, value)
+    assert choose_processes(wanting(1), resumes=True, trained=TrainedBatch(8, 2)).count == 1
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
     with pytest.raises(RunError, match="its 16 samples cannot be divided by 3"):
         choose_processes(wanting(1), resumes=True, trained=TrainedBatch(8, 2))
 
