@@ -44,7 +44,10 @@ T = TypeVar("T")
 STORE_SECONDS = 300.0
 """How long to try to reach the store: the first process may start later than others."""
 
-PLAN, READY, STOP, MINUTES = "plan", "ready", "stop", "minutes"
+PLAN, READY, STOP, MINUTES, OVER = "plan", "ready", "stop", "minutes", "over"
+
+LEAVE_SECONDS = 5.0
+"""How long the leader waits at its end until each of the others knows."""
 
 LEADER_IS_MISSING = (
     f"process 0 has {NOT_HEARD_OF} {LEADER_SECONDS:.0f} s: it hangs at its start, or was not started"
@@ -240,7 +243,19 @@ class Job(Ranks):
         return self._is_formed and not self.is_sharded
 
     def leave(self) -> None:
-        """Leave the process group, when all processes have ended their training."""
+        """Leave the process group, when all processes have ended their training.
+
+        The others wait for the leader, which may still wait for the disk: torchrun would give it five minutes
+        once they are gone, and srun as long as it says.
+        """
+        with contextlib.suppress(dist.DistError, TimeoutError):  # the store, or a process, has gone
+            if self.leads:
+                self._store.set(OVER, "")
+                for rank in range(1, self.size):  # they would find the store gone, and say so
+                    wait_for(self._store, f"{OVER}/{rank}", LEAVE_SECONDS)
+            else:
+                wait_for(self._store, OVER)
+                self._store.set(f"{OVER}/{self.rank}", "")
         if self._watch is not None:
             self._watch.close()
         dist.destroy_process_group()

@@ -24,6 +24,7 @@ SCONTROL = """#!/bin/bash
 echo "$*" >> "$FAKE_SLURM/requeues"
 """
 SRUN = """#!/bin/bash
+[ "$1" != --wait=300 ] || shift
 for ((task = 0; task < SLURM_NTASKS; task++)); do
     SLURM_PROCID=$task SLURM_LOCALID=$task SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=$SLURM_NTASKS "$@" &
     tasks+=($!)

@@ -56,6 +56,9 @@ exit $status
 STOP, STOP_TASKS = 'kill -TERM "$training"', 'scancel --signal=TERM "$SLURM_JOB_ID"'
 """How a job stops its run. srun would kill its tasks if it got SIGTERM itself."""
 
+WAIT_SECONDS = 300
+"""How long srun waits for the other tasks once one has ended: one that is suspended would keep the job."""
+
 SIGNAL_SECONDS = 120
 """From Slurm's signal to the time limit."""
 
@@ -176,7 +179,7 @@ def job_script(job: Job, nodes: int, gpus: int, time: str, sbatch: Sequence[str]
         patience=PATIENCE_SECONDS,
         name=shlex.quote(job.name) if job.name else f"{stem}-$SLURM_JOB_ID",
         runs=shlex.quote(str(job.runs)),
-        srun="srun " if nodes * tasks > 1 else "",
+        srun=f"srun --wait={WAIT_SECONDS} " if nodes * tasks > 1 else "",
         stop=STOP_TASKS if nodes * tasks > 1 else STOP,
         program=shlex.quote(str(_program())),
         train=shlex.join(job.train),

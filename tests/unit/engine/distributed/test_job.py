@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import socket
+import threading
 import weakref
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from tests.support.sharded_training import job_of_one
 from torchconsole.engine.distributed.job import Job
@@ -63,6 +65,22 @@ def test_a_job_is_kept_until_the_process_exits() -> None:
     del job
     gc.collect()
     assert replica() is not None
+
+
+def test_the_others_leave_after_the_leader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    port = free_port()
+    first, second = (
+        Job(Membership(rank, 2, rank, 2, "127.0.0.1", port, "0", launcher_hosts=False, by_slurm=False))
+        for rank in range(2)
+    )
+    leaving = threading.Thread(target=second.leave)
+    leaving.start()
+    leaving.join(0.2)
+    assert leaving.is_alive()
+    first.leave()
+    leaving.join(60)
+    assert not leaving.is_alive()
 
 
 def test_a_port_that_is_taken_is_named() -> None:

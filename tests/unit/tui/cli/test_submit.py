@@ -79,8 +79,8 @@ def test_a_name_and_a_job_without_gpus(capsys: pytest.CaptureFixture[str], here:
 def test_several_gpus_are_trained_on_by_tasks_of_srun(capsys: pytest.CaptureFixture[str]) -> None:
     script = script_of(capsys, "digits-mlp", "--nodes", "2", "--gpus", "8")
     assert options_of(script)[1:4] == ["--nodes=2", "--ntasks-per-node=8", "--gpus-per-node=8"]
-    assert '    srun "$torchconsole" resume "$run" --headless &\n' in script
-    assert '    srun "$torchconsole" train digits-mlp ' in script
+    assert '    srun --wait=300 "$torchconsole" resume "$run" --headless &\n' in script
+    assert '    srun --wait=300 "$torchconsole" train digits-mlp ' in script
     assert '    scancel --signal=TERM "$SLURM_JOB_ID"\n' in script
     assert "srun" not in script_of(capsys, "digits-mlp")
     assert "--nproc" not in script
