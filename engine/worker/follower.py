@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import tomllib
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from torchconsole.engine.session.ending import end_at_once
 from torchconsole.engine.session.event_queue import Nowhere, report_error
 from torchconsole.engine.system_limits import raise_file_limit
 from torchconsole.engine.text import error_summary
-from torchconsole.engine.training.command_queue import CommandQueue
+from torchconsole.engine.training.command_queue import INSIST_SECONDS, CommandQueue
 from torchconsole.engine.user_folders import name_user
 
 if TYPE_CHECKING:
@@ -137,11 +138,19 @@ def _trust(preset: Preset) -> None:
 
 
 def _forward_signals(job: Job) -> None:
-    """Have the leader stop all processes when this one is to end. A second signal ends it at once."""
+    """Have the leader stop all processes when this one is to end. A signal that insists ends it at once.
+
+    With ctrl+c, the terminal sends one to all processes, and torchrun sends it on to them.
+    """
+    asked: list[float] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        job.ask_to_stop(signal.Signals(number).name)
+        asked.append(time.monotonic())
+        if asked[-1] - asked[0] >= INSIST_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        elif len(asked) == 1:
+            job.ask_to_stop(signal.Signals(number).name)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
