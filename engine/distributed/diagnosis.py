@@ -25,6 +25,14 @@ WAITS_IN = (
 WAITS_BEFORE = ("/torch/distributed/", "/torchconsole/engine/distributed/")
 """The same before the training: the rest of torchconsole and of torch computes and reads then."""
 
+LONG, LEAST_LONG = 10, 3600.0
+"""How many times the timeout a preparation may take, or a wait for a checkpoint; and the seconds that it may
+take in any case."""
+
+LEAST_SILENCE = 60.0
+"""Seconds for which one that prepares may say nothing in any case: an import or a library may hold Python's
+lock."""
+
 Doing = Literal["preparing", "training", "disk"]
 """What a process does; disk: it waits until a checkpoint is written or read."""
 
@@ -81,6 +89,16 @@ def find_place(thread: int, doing: Doing = "training") -> tuple[str, bool]:
     return f"{innermost.name} in {Path(innermost.filename).name}", waits
 
 
+def longest(seconds: float) -> float:
+    """Return for how many seconds one may not go on that prepares or waits for a disk."""
+    return max(LONG * seconds, LEAST_LONG)
+
+
+def longest_silence(beat: Beat | None, seconds: float) -> float:
+    """Return for how many seconds a process may say nothing; one without a beat has not come yet."""
+    return seconds if beat is not None and beat.doing != "preparing" else max(seconds, LEAST_SILENCE)
+
+
 def why_stuck(beats: Mapping[int, Beat], unheard: Mapping[int, float], seconds: float) -> str:
     """Say which of the processes holds up the others, which have waited for `seconds` or longer.
 
@@ -88,7 +106,9 @@ def why_stuck(beats: Mapping[int, Beat], unheard: Mapping[int, float], seconds: 
     """
     alive = {rank: beat for rank, beat in beats.items() if not beat.is_over}
     if silent := [
-        rank for rank, late in unheard.items() if late >= seconds / 2 and (rank in alive or rank not in beats)
+        rank
+        for rank, late in unheard.items()
+        if late >= longest_silence(beats.get(rank), seconds) / 2 and (rank in alive or rank not in beats)
     ]:
         return "; ".join(_silent(alive.get(rank), rank, unheard[rank]) for rank in silent)
     if not alive:

@@ -26,10 +26,11 @@ from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.ranks import Ranks
 from torchconsole.engine.components.torch_compat import Replica
 from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
+from torchconsole.engine.distributed.diagnosis import longest
 from torchconsole.engine.distributed.failures import Failures, own_name
 from torchconsole.engine.distributed.meeting import LEADER_SECONDS, meet
 from torchconsole.engine.distributed.store import FOREVER, copy_of, wait_for
-from torchconsole.engine.distributed.watch import LONG, Watch, Watched
+from torchconsole.engine.distributed.watch import Watch, Watched
 from torchconsole.engine.errors import DeviceError, TrainingError
 from torchconsole.engine.run.membership import NOT_HEARD_OF, Membership
 from torchconsole.engine.text import first_line
@@ -167,7 +168,7 @@ class Job(Ranks):
 
         The watch finds out what hangs for so many `minutes`. Torch does not know what may last longer.
         """
-        timeout = timedelta(minutes=LONG * minutes) + LATER
+        timeout = timedelta(seconds=longest(60 * minutes)) + LATER
         dist.init_process_group(
             backend="cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
             store=PrefixStore("group", self._store),

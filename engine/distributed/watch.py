@@ -3,7 +3,7 @@
 Two threads: one exchanges the beats through the store, where it may hang itself if the network is cut. The
 other counts the seconds, and ends the process once the training thread has not gone on for the timeout.
 
-What may take longer is not counted up to `LONG` times the timeout: a preparation that computes or reads, and
+What may take longer is not counted, up to ten times the timeout: a preparation that computes or reads, and
 waiting for the disk with the checkpoints. Nor is waiting for another process that does so.
 """
 
@@ -21,7 +21,14 @@ from torch._C._distributed_c10d import Store
 from torch.distributed import DistError
 
 from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
-from torchconsole.engine.distributed.diagnosis import Beat, Doing, find_place, why_stuck
+from torchconsole.engine.distributed.diagnosis import (
+    Beat,
+    Doing,
+    find_place,
+    longest,
+    longest_silence,
+    why_stuck,
+)
 from torchconsole.engine.distributed.store import copy_of
 from torchconsole.engine.training.command_queue import CommandQueue
 from torchconsole.engine.training.progress import Progress
@@ -30,9 +37,6 @@ BEAT, VERDICT = "beat", "verdict"
 
 BEAT_SECONDS = 2.0
 """Seconds between two beats; a tenth of the timeout if that is shorter."""
-
-LONG = 10
-"""How many times the timeout a preparation may take, or a wait for the disk with the checkpoints."""
 
 LEAST_WORK = 0.0005
 """Share of a core that a preparation takes at least, else it hangs.
@@ -209,13 +213,13 @@ class Watch:
         )
 
     def _takes_too_long(self) -> bool:
-        return self._held >= LONG * self._seconds
+        return self._held >= longest(self._seconds)
 
     def _is_stuck(self) -> bool:
         if self._still >= self._seconds or self._takes_too_long():
             return True
         return any(
-            seconds >= self._seconds
-            for rank, seconds in self.unheard.items()
-            if rank not in self.beats or not self.beats[rank].is_over
+            late >= longest_silence(beat, self._seconds)
+            for rank, late in self.unheard.items()
+            if (beat := self.beats.get(rank)) is None or not beat.is_over
         )

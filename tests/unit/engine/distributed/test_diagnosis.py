@@ -63,8 +63,8 @@ def beat(
         ),
         (
             {0: beat(0, doing="preparing")},
-            {1: 30.0},
-            "process 1 has not been heard of for 30 s: it was not started, hangs at its start, or cannot "
+            {1: 60.0},
+            "process 1 has not been heard of for 60 s: it was not started, hangs at its start, or cannot "
             "reach the first process",
         ),
         (

@@ -11,7 +11,7 @@ import pytest
 from torch.distributed import Store, TCPStore
 
 from tests.support.program_user import wait_until
-from torchconsole.engine.distributed import watch
+from torchconsole.engine.distributed import diagnosis, watch
 from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
 from torchconsole.engine.distributed.diagnosis import Beat
 from torchconsole.engine.distributed.watch import Watch, Watched
@@ -100,7 +100,8 @@ def test_a_disk_that_does_not_answer_ends_the_run_at_last(
     with both[0].watch.at_disk(), both[1].watch.at_disk():
         both[0].progress.step = 4
         wait_until(lambda: is_at_disk(both[0].watch.beats.get(1)), "a beat of the second")
-        monkeypatch.setattr(watch, "LONG", 2)
+        monkeypatch.setattr(diagnosis, "LEAST_LONG", 4 * SECONDS)
+        monkeypatch.setattr(diagnosis, "LONG", 2)
         reason = both[0].reasons.get(timeout=60)
     assert reason.startswith("process 1 (pid "), reason
     assert "after step 0: it waits for the disk" in reason
@@ -128,7 +129,8 @@ def test_a_preparation_that_works_may_take_longer() -> None:
     wait_until(lambda: not is_any_watching(), "the end of the threads")
 
 
-def test_one_that_never_comes_is_named() -> None:
+def test_one_that_never_comes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "LEAST_SILENCE", SECONDS)
     store = TCPStore("127.0.0.1", 0, 1, is_master=True, wait_for_workers=False)
     process = Process(store, 0, prepares=True)
     reason = wait_until(lambda: not process.reasons.empty() and process.reasons.get(), "the reason")
