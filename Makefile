@@ -82,11 +82,7 @@ screenshots: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
-bench-# A test or two of each: losses, commands, faults, FSDP, programs, two machines.
-distributed-quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/distributed -m quick
-
-gpu: $(VENV)/.installed-dev
+bench-gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.gpu
 	$(BIN)/python -m pytest tests/gpu
 
