@@ -28,8 +28,9 @@ MESSAGES = ("<!-- messages: make docs -->", "<!-- end of messages -->")
 INTRODUCTION = """# The keys of a preset
 
 Generated from the schema by `make docs`. Components (`name`) also take the arguments of the class they name,
-as in PyTorch. *Changes* says when a key may change: in the live run (now, next epoch: not yet offered by a
-command), on a resume (`torchconsole resume RUN --set key=value`), or never.
+as in PyTorch. *Changes* says when a key may change: in a live run from the next step on (now) or from the
+next epoch on, by `torchconsole send RUN set key=value` or the key `E`; on a resume, by
+`torchconsole resume RUN --set key=value`, as may the ones before; or never.
 
 """
 

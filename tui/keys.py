@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from torchconsole.tui.state import ConsoleState
 
-When = Literal["steerable", "paused", "live", "resumable", "disconnected", "several", "always"]
-"""When an action is available: the run takes commands from here; it also is paused; it is live and connected;
-it ended early and has a checkpoint, or is finished; it is live but the connection was lost; several processes
-train it; always."""
+When = Literal["steerable", "adjustable", "paused", "live", "resumable", "disconnected", "several", "always"]
+"""When an action is available: the run takes commands from here; it also trains a preset; it also is paused;
+it is live and connected; it ended early and has a checkpoint, or is finished; it is live but the connection
+was lost; several processes train it; always."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,8 @@ STEERING = Section("Steer a run", (
     Action("raise_lr", ("plus", "equals_sign"), "+", "lr", "Raise the lr (x1.78)", "steerable", 2),
     Action("type_lr", ("l",), "l", "lr=", "Type an lr: 0.01, x0.5, hold 0.01 or release", "steerable", 9),
     Action("toggle_hold", ("h",), "", "hold", "Hold the current lr, or release it", "steerable", name="hold"),
+    Action("change_setting", ("E",), "", "", "Change a setting of the run's preset: KEY=VALUE", "adjustable",
+           name="set"),
     Action("find_lr", ("f7",), "f7", "find lr", "Find an lr for a paused run, from its present weights",
            "paused", 12),
     Action("save", ("s",), "s", "save", "Save a checkpoint that is kept", "steerable", 5),
@@ -359,6 +361,7 @@ def available(actions: Iterable[Action], state: ConsoleState) -> Sequence[Action
     holds: dict[When, bool] = {
         "always": True,
         "steerable": state.is_steerable,
+        "adjustable": state.is_steerable and not state.is_program,
         "paused": state.is_steerable and state.run.status == "paused" and not state.is_program,
         "live": state.is_connected,
         "resumable": state.can_resume or state.can_extend,

@@ -15,6 +15,7 @@ import numpy as np
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import (
+    ChangeSetting,
     Command,
     FreezeLayer,
     HoldLearningRate,
@@ -75,6 +76,8 @@ def command_name(command: Command | UnknownCommand) -> str:
         return f"roll back to {printable(command.checkpoint or 'the best checkpoint')}"
     if isinstance(command, FreezeLayer | UnfreezeLayer):
         return f"{'freeze' if isinstance(command, FreezeLayer) else 'unfreeze'} {printable(command.layer)}"
+    if isinstance(command, ChangeSetting):
+        return f"set {printable(command.setting)}"
     return _COMMAND_NAMES.get(command.type) or printable(command.type)
 
 

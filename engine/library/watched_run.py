@@ -321,6 +321,10 @@ class WatchedRun:
         """Reject the command: raises CommandRejectedError."""
         raise CommandRejectedError("the layers of a program of yours are frozen by its own code only")
 
+    def change_setting(self, setting: str) -> Outcome:
+        """Reject the command: raises CommandRejectedError."""
+        raise CommandRejectedError("a program of yours has no preset; its own code has its settings")
+
     def summarize(self) -> None:
         """Return nothing: no command changes the layers."""
 

@@ -143,6 +143,22 @@ class RollBack(_Command):
     checkpoint: str | None = Field(default=None, max_length=100)
 
 
+class ChangeSetting(_Command):
+    """Change a key of the run's preset, from the next step or epoch on.
+
+    `value` is typed as for --set; an empty one unsets the key.
+    """
+
+    type: Literal["ChangeSetting"] = "ChangeSetting"
+    key: str = Field(min_length=1)
+    value: str
+
+    @property
+    def setting(self) -> str:
+        """The change as it is typed."""
+        return f"{self.key}={self.value}"
+
+
 class StopRun(_Command):
     """Save a checkpoint after the current step and end the run as `stopped`."""
 
@@ -179,6 +195,7 @@ Command = Annotated[
     | FreezeLayer
     | UnfreezeLayer
     | RollBack
+    | ChangeSetting
     | StopRun
     | ChangePreset,
     Field(discriminator="type"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.commands import MeasureLayers
+from torchconsole.engine.protocol.commands import ChangeSetting, MeasureLayers
 from torchconsole.engine.protocol.info import (
     Best,
     Count,
@@ -26,6 +26,7 @@ from torchconsole.engine.protocol.info import (
 )
 from torchconsole.engine.protocol.points import NonFinite, Points, flag_nonfinite
 from torchconsole.engine.protocol.series import Series, is_replaced
+from torchconsole.engine.protocol.setting_changes import change_setting
 from torchconsole.engine.protocol.status import LIVE_STATUSES, RunStatus
 
 LOG_LINES = 500
@@ -395,3 +396,5 @@ def _(event: ev.CommandApplied, state: RunState, history: History) -> None:
         state.metrics = {**state.metrics, "lr": event.result["lr"]}
         state.lr_scale = event.result.get("scale", state.lr_scale)
         state.lr_held = event.result.get("held")
+    if isinstance(event.command, ChangeSetting):
+        change_setting(state, event.result)

@@ -63,7 +63,6 @@ def read_run(folder: RunFolder, progress: Progress = lambda _: None) -> tuple[Ru
         state = state.model_copy(
             update={name: getattr(cached, name) for name in fields_stored_in(Storage.CACHE)}
         )
-    state.config = _config(folder)
     state.last_confusion = _confusion(folder)
     state.changes = cached.changes
     metrics = read_events(read_json_lines(folder.metrics_file, cached.seq, progress), split=saved)
@@ -78,6 +77,7 @@ def read_run(folder: RunFolder, progress: Progress = lambda _: None) -> tuple[Ru
     except OSError as error:
         kind = UnreachableError if is_away(error) else RunError
         raise kind(f"{folder.path}: its metrics cannot be read: {error.strerror}") from error
+    state.config = _config(folder)  # it has every change of the journal, and those of resumes
     return state, history
 
 

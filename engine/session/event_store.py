@@ -47,7 +47,7 @@ class EventStore:
         self._cached_seq = 0
         self._event_queue = event_queue
         self._listeners: list[Callable[[Event], None]] = []
-        self._files = RunFiles(folder, event_queue.emit)
+        self._files = RunFiles(folder, event_queue.emit, lambda: self.place.write_preset(self.place.folder))
         self.place = RunPlace(folder, event_queue.emit)
         self.place.follow_with(self._files.move_to)
         self._points: list[MetricsPoint] = []

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from torchconsole.engine.files import write_atomically
+from torchconsole.engine.protocol.commands import ChangeSetting
 from torchconsole.engine.protocol.events import (
     CommandApplied,
     EvaluationCompleted,
@@ -35,8 +36,13 @@ class RunFiles:
     A file that cannot be written is reported once, as an event, and tried again with each later write.
     """
 
-    def __init__(self, folder: RunFolder, report: Callable[[Event], None]) -> None:
+    def __init__(
+        self, folder: RunFolder, report: Callable[[Event], None], write_preset: Callable[[], None]
+    ) -> None:
+        """`write_preset` writes the preset as it is now, which commands change."""
         self._report = report
+        self._write_preset = write_preset
+        self._is_preset_changed = False
         self._folder = folder
         self._metrics = JsonLines(folder.metrics_file)
         self._journal = JsonLines(folder.journal_file)
@@ -87,6 +93,7 @@ class RunFiles:
             self._metrics.append(line)
         if isinstance(event, CommandApplied):
             self._journal.append(journal_line(event))
+            self._is_preset_changed |= isinstance(event.command, ChangeSetting)
         if isinstance(event, EvaluationCompleted) and event.has_tables:
             self._confusion = event
 
@@ -94,6 +101,8 @@ class RunFiles:
         """Write what was collected, and the state if it is due."""
         self._try("metrics.jsonl", lambda: self._write_metrics(state))
         self._try("journal.jsonl", self._journal.flush)
+        if self._is_preset_changed:
+            self._try("preset.toml", self._write_changed_preset)
         if time.monotonic() - self._confusion_written >= PERIOD:
             self._try("confusion.json", self._write_confusion)
         self._try("run.json", lambda: self._record.update(state))
@@ -124,6 +133,10 @@ class RunFiles:
             self._metrics.append(gap_line(state, dropped))
             self._metrics.flush()
         return dropped
+
+    def _write_changed_preset(self) -> None:
+        self._write_preset()
+        self._is_preset_changed = False
 
     def _write_confusion(self) -> None:
         if self._confusion is not None:

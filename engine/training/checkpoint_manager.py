@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from torchconsole.engine.config.schema import CheckpointConfig
+from torchconsole.engine.config.schema import CheckpointConfig, Preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.commands import SaveCheckpoint
 from torchconsole.engine.protocol.info import Best, Metrics
@@ -43,10 +43,19 @@ class CheckpointManager:
     def __init__(self, config: CheckpointConfig, state: SavedState, writer: AsyncCheckpointWriter) -> None:
         self._state = state
         self._writer = writer
+        self._saved = time.monotonic()
+        self._saved_step = 0
+        self._follow(config)
+
+    def follow_preset(self, preset: Preset) -> None:
+        """Save as often, and keep as many checkpoints, as the preset says from now on."""
+        self._follow(preset.checkpoint)
+        self._writer.keep = preset.checkpoint.keep
+
+    def _follow(self, config: CheckpointConfig) -> None:
         self._every_steps = config.save_every_steps
         self._interval = 60 * config.save_every_minutes
-        self._next_save = time.monotonic() + self._interval
-        self._saved_step = 0
+        self._next_save = self._saved + self._interval
 
     @property
     def due(self) -> bool:
@@ -74,7 +83,8 @@ class CheckpointManager:
         kept = reason == "command" and not _is_temporary(request)
         if request and self._writer.join_save(request, progress.revision, kept=kept):
             return
-        self._next_save = time.monotonic() + self._interval
+        self._saved = time.monotonic()
+        self._next_save = self._saved + self._interval
         self._saved_step = progress.step
         best = state.early_stopping.best
         manifest = Manifest(

@@ -77,7 +77,8 @@ class AsyncCheckpointWriter(threading.Thread):
         self.failure = ""
         """Why the newest checkpoint was not saved; empty if it was."""
         self._checkpoints = checkpoints
-        self._keep = keep
+        self.keep = keep
+        """How many recent checkpoints stay after the next save; -1: all."""
         self._emit = emit
         self._flush_events = flush_events
         self._answer = answer
@@ -227,7 +228,7 @@ class AsyncCheckpointWriter(threading.Thread):
     def _rotate(self) -> None:
         """Remove old checkpoints; the save succeeded whether or not they can be removed."""
         try:
-            rotate(self._checkpoints, self._keep)
+            rotate(self._checkpoints, self.keep)
         except OSError as error:
             log.warning("cannot remove an older checkpoint: %s", error)
 

@@ -16,7 +16,7 @@ from torchconsole.engine.components.metric_set import MetricSet
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.components.ranks import ALONE, Ranks
 from torchconsole.engine.components.worst_samples import WorstSamples, why_no_worst_samples
-from torchconsole.engine.config.schema import TrainingConfig
+from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.protocol.events import EvaluationCompleted, Event, PhaseChanged
 from torchconsole.engine.protocol.info import ConfusionMatrix, Metrics, RegressionSample, WorstSample
 from torchconsole.engine.protocol.points import flag_nonfinite
@@ -168,10 +168,14 @@ class Evaluator:
 class EvaluationSchedule:
     """When the preset asks for an evaluation: every so many steps or epochs."""
 
-    def __init__(self, training: TrainingConfig, progress: Progress) -> None:
+    def __init__(self, preset: Preset, progress: Progress) -> None:
         self._progress = progress
-        self._every = training.eval_every
-        self._by_step = training.eval_interval == "step"
+        self.follow_preset(preset)
+
+    def follow_preset(self, preset: Preset) -> None:
+        """Evaluate as often as the preset says from now on."""
+        self._every = preset.training.eval_every
+        self._by_step = preset.training.eval_interval == "step"
 
     @property
     def is_done(self) -> bool:
@@ -187,8 +191,11 @@ class EvaluationSchedule:
         return progress.batch == 0 and progress.epoch % self._every == 0
 
     @property
-    def was_interrupted(self) -> bool:
-        """Whether a checkpoint that was just restored was taken when a stop had interrupted an evaluation."""
+    def is_overdue(self) -> bool:
+        """Whether the evaluation after the current step is still to be made.
+
+        A stop had interrupted it when the checkpoint was taken, or a command has made it due after the step.
+        """
         return self._progress.step > 0 and self.is_due and not self.is_done
 
 

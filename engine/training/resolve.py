@@ -107,7 +107,7 @@ def resolve(preset: Preset, probe: Probe, *, from_checkpoint: bool = False) -> R
     decided = {
         "channels_last": channels_last,
         "threads": threads,
-        "log_every": training.log_every or max(1, probe.steps_per_epoch // 100),
+        "log_every": training.log_every or usual_log_every(probe.steps_per_epoch),
         "precision": probe.precision,
     }
     num_workers = _num_workers(preset.data, threads, probe)
@@ -134,6 +134,11 @@ def resolve(preset: Preset, probe: Probe, *, from_checkpoint: bool = False) -> R
         "schedule": probe.complete_schedule(preset.schedule),
     }
     return ResolvedPreset(preset.model_copy(update=update))
+
+
+def usual_log_every(steps_per_epoch: int) -> int:
+    """Return the steps between two logged lines where a preset leaves that open: a hundredth of an epoch."""
+    return max(1, steps_per_epoch // 100)
 
 
 def _channels_last(training: TrainingConfig, probe: Probe, *, is_sharded: bool) -> bool:

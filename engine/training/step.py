@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_, clip_grads_with_no
 
 from torchconsole.engine.components.shards import largest_gradient, whole
 from torchconsole.engine.components.torch_compat import call_after_backward, unhooked_step
+from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.training.layer_watch import LayerWatch
 from torchconsole.engine.training.meter import LossMeter
@@ -38,7 +39,7 @@ class TrainingStep:
         phases: StepPhases | None = None,
     ) -> None:
         training = setup.preset.training
-        self.grad_norm: Tensor | None = None
+        self.grad_norm: Tensor | None
         """Norm of all gradients before clipping, in the last step; None if nothing needs it."""
         self.watch: LayerWatch | None = None
         """What measures the layers; in a step that it measures, the host waits for the device."""
@@ -57,11 +58,9 @@ class TrainingStep:
         self._is_weighted = training.grad_accum_steps > 1 or self._is_shared
         self.follow_model()
         self._accumulate = training.grad_accum_steps
-        self._clip_norm = training.clip_norm
-        self._norm_type = float(training.clip_norm_type)
-        self._clip_value = training.clip_value
         skips = training.nonfinite == "skip" and self._scaler is None
         self._guard = NonfiniteGuard(setup.model, setup.optimizer) if skips else None
+        self.follow_preset(setup.preset)
         self._group_ends = 0
         self._group_samples = 0
         self._overflows = 0
@@ -112,6 +111,14 @@ class TrainingStep:
             if self.watch is not None:
                 self.watch.finish(progress.step)
         return completes
+
+    def follow_preset(self, preset: Preset) -> None:
+        """Clip as the preset says from now on."""
+        training = preset.training
+        self._clip_norm = training.clip_norm
+        self._norm_type = float(training.clip_norm_type)
+        self._clip_value = training.clip_value
+        self.grad_norm = None  # that of a step before would be logged once nothing measures it any more
 
     def begin_epoch(self) -> None:
         """Start a new group: none extends from one epoch into the next."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from torchconsole.engine.components.ranks import ALONE, Ranks
+from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.protocol.info import StepTimes
 
 SAMPLE_SECONDS = 1.0
@@ -59,7 +60,8 @@ class StepPhases:
         """What `turn` was told last."""
         self._is_measurable = device.type in ("cpu", "cuda")
         self._on_gpu = device.type == "cuda"
-        self._log_every = log_every
+        self.log_every = log_every
+        """Steps between two logged lines."""
         self._is_compiled = is_compiled
         self._marks: list[_Mark] = []
         self._is_waiting = False
@@ -67,6 +69,10 @@ class StepPhases:
         missing = {"transfer": not self._on_gpu, "communication": not ranks.averages_in_backward}
         self._sums = {part: 0.0 for part in PARTS if not missing.get(part)}
         self._logging = 0.0
+
+    def follow_preset(self, preset: Preset) -> None:
+        """Note how often the preset says to log from now on."""
+        self.log_every = preset.training.log_every or 1
 
     def start(self) -> None:
         """Sample from now on, except the first step, which is slower than the others."""
@@ -132,7 +138,7 @@ class StepPhases:
             elif after.phase in self._sums:
                 self._sums[after.phase] += _seconds(before, after)
         parts = {part: total / self._weight for part, total in self._sums.items()}
-        parts |= {"logging": self._logging / self._log_every, "other": parts.pop("other")}
+        parts |= {"logging": self._logging / self.log_every, "other": parts.pop("other")}
         share = min(data_wait, MOST_WAIT)
         waited = sum(parts.values()) * share / (1 - share)
         self.times = StepTimes(parts={"data_wait": waited, **parts}, is_compiled=self._is_compiled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torchconsole.engine.config.schema import EarlyStoppingConfig, TrainingConfig
+from torchconsole.engine.config.schema import EarlyStoppingConfig, Preset
 from torchconsole.engine.protocol.info import Best, EarlyStoppingInfo, Metrics
 from torchconsole.engine.text import counted
 from torchconsole.engine.training.progress import Progress
@@ -21,12 +21,16 @@ class EarlyStopping:
     """
 
     def __init__(self, config: EarlyStoppingConfig | None) -> None:
-        self.config = config or EarlyStoppingConfig()
-        self.stops = config is not None
-        self._mode = self.config.mode or "min"
+        self.follow(config)
         self.counter = 0
         self.best: Best | None = None
         self._reference: float | None = None
+
+    def follow(self, config: EarlyStoppingConfig | None) -> None:
+        """Stop as this says from now on; the counters stay. The monitored metric must be the same."""
+        self.config = config or EarlyStoppingConfig()
+        self.stops = config is not None
+        self._mode = self.config.mode or "min"
 
     @property
     def exhausted(self) -> bool:
@@ -88,16 +92,19 @@ class EarlyStopping:
 class Limits:
     """The limits of a run; the one that is reached first ends it."""
 
-    def __init__(
-        self, training: TrainingConfig, early_stopping: EarlyStopping, *, own_clock: bool = True
-    ) -> None:
+    def __init__(self, preset: Preset, early_stopping: EarlyStopping, *, own_clock: bool = True) -> None:
         self.is_time_up = False
         """Set from outside, without an own clock: of several processes, one reads it for all."""
         self._own_clock = own_clock
+        self._early_stopping = early_stopping
+        self.follow_preset(preset)
+
+    def follow_preset(self, preset: Preset) -> None:
+        """End the run as the preset says from now on."""
+        training = preset.training
         self._epochs = training.epochs
         self._max_steps = training.max_steps
         self._max_seconds = None if training.max_minutes is None else 60 * training.max_minutes
-        self._early_stopping = early_stopping
 
     def is_time_over(self, progress: Progress) -> bool:
         """Whether this process has trained for `training.max_minutes`."""

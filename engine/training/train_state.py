@@ -18,6 +18,7 @@ from torchconsole.engine.components.optimizers import match_memory_layout
 from torchconsole.engine.components.own_state import load, save
 from torchconsole.engine.components.shards import Places
 from torchconsole.engine.config.loading import dump_preset
+from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.info import Metrics
 from torchconsole.engine.training.checkpoint_writer import to_host
@@ -60,10 +61,16 @@ class TrainState:
         self.unread: UnreadParts | None = None
         """What the processes of a sharded training still have to read of the checkpoint they resume from."""
         self._setup = setup
+        self._preset = dump_preset(setup.preset)
         self._trained: dict[str, Any] | None = None
         self._random: list[dict[str, Any]] | None = None
         """The states of all processes' random numbers at the last `gather_random`; None if there is one."""
         self._entries = self._register()
+
+    def follow_preset(self, preset: Preset) -> None:
+        """Stop early as the preset says from now on, and save it with the state."""
+        self.early_stopping.follow(preset.early_stopping)
+        self._preset = dump_preset(preset)
 
     def record_evaluation(self, metrics: Metrics) -> None:
         """Record the metrics of the scheduled evaluation after this step."""
@@ -114,7 +121,7 @@ class TrainState:
         self.progress.revision += 1
 
     def _register(self) -> dict[str, Entry]:
-        setup, preset = self._setup, dump_preset(self._setup.preset)
+        setup = self._setup
         # Also for users of the model who do not have the data.
         data = setup.data.record.model_dump() | {"outputs": setup.loss_fn.outputs.form}
         scaler, ema = setup.precision.scaler, setup.ema
@@ -134,7 +141,7 @@ class TrainState:
             "random": Entry(random_state, restore_random_state),
             **({} if setup.ranks.is_alone else {"ranks": Entry(lambda: self._random, self._load_random)}),
             "trained": Entry(lambda: self._trained),
-            "preset": Entry(lambda: preset),
+            "preset": Entry(lambda: self._preset),
             "data": Entry(lambda: data),
             "tied": Entry(lambda: tied_names(setup.model)),
             "made_with": Entry(lambda: environment(setup)),

@@ -44,6 +44,7 @@ from torchconsole.engine.training.event_sink import EventSink
 from torchconsole.engine.training.failures import named_failures
 from torchconsole.engine.training.frozen_layers import count_trainable
 from torchconsole.engine.training.layer_watch import LayerWatch
+from torchconsole.engine.training.live_changes import LivePreset
 from torchconsole.engine.training.live_profile import LiveProfile
 from torchconsole.engine.training.lr_forecast import LrForecaster
 from torchconsole.engine.training.nonfinite import NonfiniteCheck
@@ -86,7 +87,7 @@ class Trainer:
         self._step = TrainingStep(setup, state.progress, state.meter, self.phases)
         self._nonfinite = NonfiniteCheck(training.nonfinite, state.meter, state.progress)
         self._evaluator = Evaluator(setup, state.progress, commands, lambda event: self.emit(event))
-        self._limits = Limits(training, state.early_stopping, own_clock=setup.ranks.is_alone)
+        self._limits = Limits(setup.preset, state.early_stopping, own_clock=setup.ranks.is_alone)
         self._profile = LiveProfile(
             setup, lambda event: self.emit(event), lambda: checkpoints.folder.parent / PROFILE_FILE
         )
@@ -94,8 +95,11 @@ class Trainer:
         self._command_handler = CommandHandler(self, commands, profile, channel, self._obey_clock)
         self._forecaster = LrForecaster(events.emit)
         self._commands = commands
-        self._log_every = setup.log_every
-        self._schedule = EvaluationSchedule(training, state.progress)
+        self._schedule = EvaluationSchedule(setup.preset, state.progress)
+        self._live_preset = LivePreset(
+            setup, state, lambda: (checkpoints, self.phases, self._step, self._limits, self._schedule)
+        )
+        self.change_setting = self._live_preset.change
         self._is_first_step = True
         self._leaves_epoch = True
         """Whether the next batch is not the one after the last: the run begins, was rolled back, or ends."""
@@ -219,9 +223,9 @@ class Trainer:
         return ModelSummarized(summary=count_trainable(summary, self._setup.model))
 
     def _continue(self) -> None:
-        """Do what is left to do after the step of a checkpoint: it may be the last one of the run."""
+        """Do what is left to do after the step of a checkpoint or of a change: it may be the last of the run."""
         self._leaves_epoch = False
-        if self._schedule.was_interrupted:
+        if self._schedule.is_overdue:
             self._evaluate_on_schedule()
         self._end_if_over()
 
@@ -236,6 +240,7 @@ class Trainer:
             )
         begin = time.perf_counter()
         self.state.frozen.enter_train_mode(progress.epoch)
+        self._live_preset.begin_epoch()
         step.begin_epoch()
         try:
             batches = self._data_wait.timed(setup.data.train.epoch(progress.epoch, progress.batch))
@@ -268,7 +273,7 @@ class Trainer:
     def _complete_step(self) -> None:
         """Log where a line is due. The host waits for the device only then."""
         phases = self.phases
-        if self._progress.step % self._log_every == 0:
+        if self._progress.step % phases.log_every == 0:
             self._log_metrics()
             if phases.is_open:
                 phases.end("logging")
@@ -340,6 +345,8 @@ class Trainer:
         if not self.ended and not self._command_handler.is_quiet():
             self._nonfinite.check_now()
             self._command_handler.apply_all()
+            if not self._leaves_epoch:
+                self._continue()
         if self.checkpoints.due and not self.ended:
             self._nonfinite.check_now()
             self.checkpoints.save("last")

@@ -84,7 +84,7 @@ def prepare(
         if state.frozen.state_dict():
             event_queue.emit(ModelSummarized(summary=count_trainable(checked.summary, setup.model)))
     # Only now is the preset known to fit: a resume that is refused leaves the run as it was.
-    _write_preset(place, setup.preset)
+    _write_preset(place, setup)
     _write_input(place.folder, setup)
     sink: EventSink = event_queue
     if preset.tracking.tensorboard:
@@ -133,22 +133,28 @@ def _checkpoints(
     return JointCheckpoints(preset.checkpoint, state, writer, job)
 
 
-def _write_preset(place: RunPlace, preset: Preset) -> None:
-    """Replace the run's preset, and have it written again whenever it is missing. Raises RunError."""
-    content = dump_preset(preset).encode()
+def _write_preset(place: RunPlace, setup: TrainingSetup) -> None:
+    """Replace the run's preset, and again whenever a command has changed it or it is missing.
+
+    Raises RunError.
+    """
+
+    def write(folder: RunFolder) -> None:
+        write_atomically(folder.preset_file, dump_preset(setup.preset).encode())
 
     def restore(folder: RunFolder) -> None:
         if not folder.preset_file.exists():
-            write_atomically(folder.preset_file, content)
+            write(folder)
 
     folder = place.folder
     try:
-        write_atomically(folder.preset_file, content)
+        write(folder)
         folder.wanted_preset_file.unlink(missing_ok=True)
     except FileNotFoundError:
         log.debug("the preset is written once the run's folder is back")
     except OSError as error:
         raise RunError(f"{folder.preset_file}: cannot be written: {error.strerror}") from error
+    place.write_preset = write
     place.follow_with(restore)
 
 

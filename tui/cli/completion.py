@@ -77,6 +77,18 @@ def complete_setting(ctx: Context, incomplete: str) -> Completions:
     return [(name, printable(text)) for name, text in keys.items() if name.startswith(incomplete)]
 
 
+def complete_live_setting(ctx: Context, incomplete: str) -> Completions:
+    """Complete a key that `send RUN set` may change, or after `key=` its value."""
+    if ctx.params.get("command") != "set":
+        return []
+    from torchconsole.engine.config.live_policy import live_keys
+
+    keys = live_keys({})
+    return [
+        (word, text) for word, text in complete_setting(ctx, incomplete) if word.partition("=")[0] in keys
+    ]
+
+
 def complete_word(words: Iterable[str]) -> Callable[[str], list[str]]:
     """Make a completion of an argument that takes one of these words."""
 

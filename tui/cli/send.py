@@ -13,7 +13,7 @@ import typer
 from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError
 from torchconsole.engine.text import did_you_mean, printable
 from torchconsole.tui.cli import report_error
-from torchconsole.tui.cli.completion import complete_run, complete_word
+from torchconsole.tui.cli.completion import complete_live_setting, complete_run, complete_word
 from torchconsole.tui.cli.named_runs import find_run
 from torchconsole.tui.cli.options import RunsDir
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "pause", "unpause", "step", "lr", "hold", "release", "save", "eval", "profile", "stats", "freeze",
-    "unfreeze", "rollback", "stop",
+    "unfreeze", "rollback", "set", "stop",
 )  # fmt: skip
 
 MOST_DIGITS = 18
@@ -68,7 +68,10 @@ def send(
             "For stats, which measures the layers: steps between two measurements (default: 50), or off. "
             "For freeze and unfreeze: a layer, for example features.0. "
             "For rollback, which goes back to a checkpoint and trains on from there: best, last or a step "
-            "such as 12000 (default: the best one, since the last may have diverged already).",
+            "such as 12000 (default: the best one, since the last may have diverged already). "
+            "For set: KEY=VALUE, a key of the preset that may change in a live run "
+            "(docs/PRESETS.md), for example training.clip_norm=1.0; KEY= unsets it.",
+            autocompletion=complete_live_setting,
         ),
     ] = None,
     timeout: Annotated[
@@ -122,6 +125,8 @@ def parse_command(name: str, value: str | None) -> Command:
         return _learning_rate(name, value)
     if name == "stats":
         return _statistics(value)
+    if name == "set":
+        return _setting(value)
     if name == "step":
         return _steps(value)
     if name in ("freeze", "unfreeze"):
@@ -168,6 +173,17 @@ def _statistics(text: str | None) -> Command:
         raise TorchconsoleError(
             f"stats {text}: needs a number of steps up to 1,000,000 (default: 50), or off"
         ) from error
+
+
+def _setting(text: str | None) -> Command:
+    from torchconsole.engine.protocol.commands import ChangeSetting
+
+    key, equals, value = (text or "").partition("=")
+    if not (key.strip() and equals):
+        raise TorchconsoleError(
+            f"set {text or ''}".rstrip() + ": needs KEY=VALUE, such as training.clip_norm=1.0"
+        )
+    return ChangeSetting(key=key.strip(), value=value.strip())
 
 
 def _steps(text: str | None) -> Command:

@@ -190,6 +190,22 @@ class RunScreen(RunLayout):
         if self._check_steerable("change the lr"):
             await self.app.push_screen(LearningRateScreen(self.state), on_answer)
 
+    async def action_change_setting(self) -> None:
+        """Ask for a setting of the preset and its new value, and change it."""
+
+        def on_answer(setting: str | None) -> None:
+            if setting is not None:
+                key, _, value = setting.partition("=")
+                self._send(cmd.ChangeSetting(key=key.strip(), value=value.strip()), "change a setting")
+
+        if self.state.is_program and self.state.is_steerable:
+            self.state.say("cannot change a setting: a program of yours has no preset", "attn")
+            self.show_change()
+        elif self._check_steerable("change a setting"):
+            from torchconsole.tui.screens.setting_dialog import SettingScreen
+
+            await self.app.push_screen(SettingScreen(self.state.run.config), on_answer)
+
     async def action_toggle_hold(self) -> None:
         """Hold the current lr, or release it to the schedule."""
         if self.state.wants_hold:

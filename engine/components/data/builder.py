@@ -17,7 +17,6 @@ from torchconsole.engine.components.data.loader import LoaderEvalBatches, Loader
 from torchconsole.engine.components.data.loader_worker import (
     BatchFetcher,
     BatchRequest,
-    shared_memory_warning,
 )
 from torchconsole.engine.components.data.mean_std import (
     Normalizer,
@@ -135,7 +134,7 @@ class DataBuilder:
 
     def build(self, device: torch.device, in_memory: InMemory) -> DataModule:
         """Build batches on `device`; `in_memory` is what `decide_in_memory` returned."""
-        read_options = replace(self._loader_options(CPU), pin_memory=False)
+        read_options = replace(LoaderOptions.of(self.config, CPU), pin_memory=False)
         kept, notes = self._memory_plan.read(in_memory, self.config.num_workers, read_options, self.report)
         scaling = self.splits.scaling
         mean_std, more_notes = (None, []) if scaling else self._mean_std(kept.get("training"))
@@ -157,12 +156,8 @@ class DataBuilder:
         train = self._train_batches(kept.get("training"), placement)
         one_by_one = self._one_by_one({"training": train, **evaluation})
         if one_by_one is not None and self.config.num_workers != "auto":
-            for warning in (
-                shared_memory_warning(one_by_one.batch_bytes, self.config.num_workers, self.ranks.local_size),
-                one_by_one.shared_file if self.config.num_workers else None,
-            ):
-                if warning is not None:
-                    log.warning("data: %s", warning)
+            for warning in one_by_one.warnings(self.config.num_workers):
+                log.warning("data: %s", warning)
         corrupt = [dataset.note_on_corrupt_samples() for dataset in self.splits.by_name.values()]
         notes += dict.fromkeys(note for note in corrupt if note)
         counts = self._class_counts()
@@ -203,7 +198,7 @@ class DataBuilder:
     def _train_batches(self, kept: InMemoryDataset | None, placement: Placement) -> TrainBatches:
         if kept is not None:
             return TensorTrainBatches(kept, self.order, placement, self._memory_plan.train_transform)
-        options = self._loader_options(placement.device)
+        options = LoaderOptions.of(self.config, placement.device)
         return LoaderTrainBatches(self._fetchers["training"], self.order, options, placement.finish)
 
     def _rows(self, name: str, count: int) -> range:
@@ -228,7 +223,7 @@ class DataBuilder:
     ) -> EvalBatches:
         if kept is not None:
             return TensorEvalBatches(kept, self._eval_batch_size, placement, rows)
-        options = self._loader_options(placement.device)
+        options = LoaderOptions.of(self.config, placement.device)
         return LoaderEvalBatches(
             fetcher,
             self._eval_batch_size,
@@ -238,13 +233,6 @@ class DataBuilder:
             placement.finish,
             rows,
         )
-
-    def _loader_options(self, device: torch.device) -> LoaderOptions:
-        config = self.config
-        pin_memory = device.type == "cuda" if config.pin_memory is None else config.pin_memory
-        # What `auto` means is decided later, by how long a step takes.
-        workers = 0 if config.num_workers == "auto" else config.num_workers
-        return LoaderOptions(device, workers, pin_memory, config.loader_timeout)
 
     @property
     def _eval_batch_size(self) -> int:
@@ -293,7 +281,7 @@ class DataBuilder:
             as_trained,
             self._train_example,
             self.transforms.val,
-            self._loader_options(CPU),
+            LoaderOptions.of(self.config, CPU),
             self.report,
         )
 

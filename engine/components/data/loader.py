@@ -29,6 +29,7 @@ from torchconsole.engine.components.data.loader_worker import (
 )
 from torchconsole.engine.components.data.order import EVALUATE, TrainOrder, stream_seed
 from torchconsole.engine.components.torch_compat import set_loader_shutdown_seconds, shut_down_workers
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import TorchconsoleError
 
 T = TypeVar("T")
@@ -51,6 +52,14 @@ class LoaderOptions:
     pin_memory: bool
     timeout: float
     """Seconds without a batch after which a worker counts as hanging."""
+
+    @classmethod
+    def of(cls, config: DataConfig, device: torch.device) -> LoaderOptions:
+        """Return the options as a preset has them; no workers while their number is open."""
+        pin_memory = device.type == "cuda" if config.pin_memory is None else config.pin_memory
+        # What `auto` means is decided later, by how long a step takes.
+        workers = 0 if config.num_workers == "auto" else config.num_workers
+        return cls(device, workers, pin_memory, config.loader_timeout)
 
 
 class LoaderTrainBatches:
@@ -80,6 +89,10 @@ class LoaderTrainBatches:
     def use_workers(self, num_workers: int) -> None:
         """Have so many workers make the batches from the next pass on; with any number they are the same."""
         self._loader.use_workers(num_workers)
+
+    def follow(self, config: DataConfig) -> None:
+        """Make the batches from the next pass on with the options of this preset; they stay the same."""
+        self._loader.follow(config)
 
 
 class LoaderEvalBatches:
@@ -138,6 +151,10 @@ class LoaderEvalBatches:
     def use_workers(self, num_workers: int) -> None:
         """See `LoaderTrainBatches.use_workers`."""
         self._loader.use_workers(num_workers)
+
+    def follow(self, config: DataConfig) -> None:
+        """See `LoaderTrainBatches.follow`."""
+        self._loader.follow(config)
 
 
 def prefetch(
@@ -267,10 +284,17 @@ class Loader:
 
     def use_workers(self, num_workers: int) -> None:
         """End the workers of the passes so far, and use so many from the next pass on."""
-        if num_workers == self.num_workers:
+        self._use(replace(self._options, num_workers=num_workers))
+
+    def follow(self, config: DataConfig) -> None:
+        """Use the options of this preset from the next pass on; the workers so far end if they differ."""
+        self._use(LoaderOptions.of(config, self._options.device))
+
+    def _use(self, options: LoaderOptions) -> None:
+        if options == self._options:
             return
         shut_down_workers(self._loader)
-        self._options = replace(self._options, num_workers=num_workers)
+        self._options = options
         self._loader = _make_loader(self._fetcher, self._requests, self._options)
 
     def __iter__(self) -> Iterator[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torchconsole.engine.components.data.loader import LoaderEvalBatches, LoaderTrainBatches
@@ -15,8 +15,10 @@ from torchconsole.engine.components.data.loader_worker import (
     BatchRequest,
     fitting_workers,
     prefetched_bytes,
+    shared_memory_warning,
 )
 from torchconsole.engine.components.data.open_files import open_file_in
+from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.run.cgroups import usable_cores
 from torchconsole.engine.text import mebibytes
@@ -114,3 +116,15 @@ class OneByOne:
         """Have each set loaded by so many workers from the next pass on; the batches do not depend on it."""
         for batches in self.batches:
             batches.use_workers(num_workers)
+
+    def follow(self, config: DataConfig) -> None:
+        """Have each set loaded as this preset says from the next pass on; the batches do not depend on it."""
+        for batches in self.batches:
+            batches.follow(config)
+
+    def warnings(self, num_workers: int) -> Iterator[str]:
+        """Yield what may go wrong with so many workers, and what to change."""
+        if warning := shared_memory_warning(self.batch_bytes, num_workers, self.processes):
+            yield warning
+        if num_workers and self.shared_file:
+            yield self.shared_file

@@ -1,0 +1,79 @@
+"""The dialog in which a setting of a live run is found, with its present value, and changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from textual.binding import Binding
+
+from torchconsole.engine.config.live_policy import change_live, live_keys, shown_value
+from torchconsole.engine.config.preset_keys import described_keys
+from torchconsole.engine.config.schema import Preset
+from torchconsole.engine.errors import PresetError
+from torchconsole.tui.form_texts import short_meaning
+from torchconsole.tui.screens.pick import PickScreen
+from torchconsole.tui.widgets.inputs import SequentialInput
+from torchconsole.tui.widgets.pick_list import Pick
+
+HINT = "type KEY=VALUE, or search; KEY= unsets it"
+_FIRST = ("training", "early_stopping", "checkpoint", "evaluation", "data")
+"""The order of the sections; the keys without one come last."""
+
+
+class SettingScreen(PickScreen):
+    """Returns `key=value`, which the engine will not reject as far as this is known here; None if cancelled.
+
+    Enter or tab on a key puts it into the line with its present value, and enter takes what is typed there.
+    """
+
+    BINDINGS = [Binding("tab", "complete", "Complete the key", show=False, priority=True)]
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """`config` is the plain preset of the run."""
+        self._config = config
+        self._values = live_keys(config)
+        infos = described_keys(Preset.model_construct(**config).model_dump(), None)
+        picks = [
+            Pick(key, shown_value(self._values[key]), short_meaning(infos[key]) if key in infos else "")
+            for key in sorted(self._values, key=_rank)
+        ]
+        super().__init__("settings that may change now", picks, HINT, check=self._problem)
+
+    def on_input_changed(self, event: SequentialInput.Changed) -> None:
+        """Search for the key while it is typed."""
+        super().on_input_changed(event)
+        self.explain()
+
+    def action_complete(self) -> None:
+        """Put the highlighted key into the line, with its present value."""
+        picked = self.list.picked
+        if picked is not None:
+            value = self._values[picked.value]
+            self.line.value = f"{picked.value}={'' if value is None else shown_value(value)}"
+            self.line.cursor_position = len(self.line.value)
+
+    def action_accept(self) -> None:
+        """Return what is typed, or show what is wrong with it; without a value, complete the key."""
+        typed = self.line.value.strip()
+        if "=" not in typed:
+            self.action_complete()
+        elif problem := self._problem(typed):
+            self._show(problem, is_error=True)
+        else:
+            self.dismiss(typed)
+
+    def _problem(self, setting: str) -> str:
+        """Return why the engine will reject a setting; empty if that is not known here."""
+        try:
+            change_live(Preset.model_validate(self._config), setting)
+        except PresetError as error:
+            return "; ".join(str(error).splitlines())
+        except ValidationError:  # the preset of another version; its worker knows the keys
+            return ""
+        return ""
+
+
+def _rank(key: str) -> int:
+    section = key.partition(".")[0]
+    return _FIRST.index(section) if section in _FIRST else len(_FIRST)
