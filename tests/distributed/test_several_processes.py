@@ -234,3 +234,39 @@ def test_detached_processes_are_refused(user: User, torchrun: Torchrun) -> None:
     assert status != 0
     assert "--detach: a launcher has started 2 processes to train together" in output
     assert user.runs() == []
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_a_setting_changes_in_all_processes_at_one_step_and_stays(
+    user: User, torchrun: Torchrun, processes: int
+) -> None:
+    """Each step compares their parameters. A resume from the step of the change trains as the run did."""
+    options = settings("distributed.checksum_every=1", "training.log_every=1")
+    process = torchrun.start(processes, "train", "digits-mlp", *ENDLESS, *options)
+    run = torchrun.wait_for_step(process, 3)
+    paused_at, colon, _ = user.send(run, "pause").partition(": ")
+    changed = user.send(run, "set", "training.clip_norm=0.05")
+    assert changed == f"{paused_at}{colon}training.clip_norm unset -> 0.05"
+    user.send(run, "set", "training.eval_every=5")
+    user.send(run, "set", "training.eval_interval=step")
+    refused = user.run("send", run, "set", "training.epochs=3")
+    assert refused.returncode == 1
+    user.send(run, "save")
+    begin = user.last_step(run)
+    user.send(run, "unpause")
+    torchrun.wait_for_step(process, begin + 12)
+    user.send(run, "stop")
+    status, output = torchrun.wait(process)
+    assert status == 0, output
+    clipped = [step for step, name in by_step(user, run, "grad_norm")]
+    end = user.record(run)["step"]
+    assert clipped == list(range(begin + 1, end + 1))
+
+    before = set(user.runs())
+    more = settings(f"training.max_steps={end}")
+    status, output = torchrun.run(processes, "resume", f"{run}@{begin}", *more)
+    assert status == 0, output
+    (again,) = set(user.runs()) - before
+    assert max(differences(user, again, run).values()) == 0.0
+    evaluated = [step for step, _ in by_step(user, again, "val/loss") if step > begin]
+    assert {step for step in range(begin + 1, end) if step % 5 == 0} <= set(evaluated)

@@ -33,16 +33,16 @@ class SettingScreen(PickScreen):
         """`config` is the plain preset of the run."""
         self._config = config
         self._values = live_keys(config)
-        infos = described_keys(Preset.model_construct(**config).model_dump(), None)
+        infos = described_keys(config, None)
         picks = [
             Pick(key, shown_value(self._values[key]), short_meaning(infos[key]) if key in infos else "")
             for key in sorted(self._values, key=_rank)
         ]
-        super().__init__("settings that may change now", picks, HINT, check=self._problem)
+        super().__init__("settings that may change now", picks, HINT)
 
     def on_input_changed(self, event: SequentialInput.Changed) -> None:
-        """Search for the key while it is typed."""
-        super().on_input_changed(event)
+        """Search for the key while it is typed; what follows `=` is the value to set."""
+        self.list.search(event.value.partition("=")[0].strip())
         self.explain()
 
     def action_complete(self) -> None:

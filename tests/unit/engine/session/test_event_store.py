@@ -11,10 +11,10 @@ import pytest
 
 from tests.support.runs import FINISHED, STARTED, limit_file_size, lines_of, log_steps, make_folder, point
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.commands import SetLearningRate
+from torchconsole.engine.protocol.commands import ChangeSetting, SetLearningRate
 from torchconsole.engine.protocol.info import Best, ConfusionMatrix, Telemetry
 from torchconsole.engine.protocol.rank_loads import RankLoad
-from torchconsole.engine.protocol.run_state import RunState
+from torchconsole.engine.protocol.run_state import RunState, apply
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.recorded_history import read_run, read_snapshot
 from torchconsole.engine.session import event_store
@@ -306,3 +306,67 @@ def test_a_long_history_is_decimated_when_read(folder: RunFolder) -> None:
     assert (history.rows().high[0], history.steps[-1]) == (1.0, 20_000)
     assert len(history.steps) < 2000
     assert history.rows().counts.sum() == 20_000
+
+
+CLIPPED = ev.CommandApplied(
+    id="c2",
+    command=ChangeSetting(key="training.clip_norm", value="1"),
+    step=40,
+    detail="training.clip_norm unset -> 1.0",
+    result={"key": "training.clip_norm", "before": None, "after": 1.0},
+)
+
+
+def test_a_changed_setting_is_in_the_preset_before_anybody_hears_of_it(recording: Recording) -> None:
+    seen: list[str] = []
+
+    def write(folder: RunFolder) -> None:
+        folder.preset_file.write_text("[training]\nclip_norm = 1.0\n")
+
+    recording.store.place.write_preset = write
+    recording.store.subscribe(lambda event: seen.append(recording.folder.preset_file.read_text()))
+    recording.event_queue.emit(CLIPPED)
+    recording.store.drain()
+    assert seen == ["[training]\nclip_norm = 1.0\n"]
+    assert recording.store.state.config["training"] == {"clip_norm": 1.0}
+    state, _ = read_run(recording.folder)
+    assert state.config == {"training": {"clip_norm": 1.0}}
+    assert [change.detail for change in state.changes] == ["training.clip_norm unset -> 1.0"]
+
+
+def test_a_preset_that_cannot_be_written_is_written_later(recording: Recording) -> None:
+    written: list[RunFolder] = []
+
+    def fail(folder: RunFolder) -> None:
+        raise OSError(28, "No space left on device")
+
+    recording.store.place.write_preset = fail
+    recording.event_queue.emit(CLIPPED)
+    recording.store.drain()
+    recording.store.place.write_preset = written.append
+    recording.store.drain()
+    recording.store.drain()
+    assert [event.message for event in recording.of(ev.LogWritten)] == [
+        "preset.toml cannot be written: No space left on device; will try again",
+        "preset.toml can be written again",
+    ]
+    assert written == [recording.folder]
+
+
+@pytest.mark.parametrize(
+    ("result", "config"),
+    [
+        ({"key": "optimizer.lr", "after": None}, {"title": "x", "optimizer": {}}),
+        ({"key": "early_stopping", "after": None}, {"title": "x", "optimizer": {"lr": 0.1}}),
+        ({"key": "title.part", "after": 1}, {"title": {"part": 1}, "optimizer": {"lr": 0.1}}),
+        ({"key": 3, "after": 1}, {"title": "x", "optimizer": {"lr": 0.1}}),
+        ({}, {"title": "x", "optimizer": {"lr": 0.1}}),
+    ],
+)
+def test_a_change_of_any_content_is_taken_over(result: dict[str, object], config: dict[str, object]) -> None:
+    """Anybody may have written the journal."""
+    before = {"title": "x", "optimizer": {"lr": 0.1}}
+    state = RunState(name="a", folder="/a", config=before)
+    apply(state, {}, CLIPPED.model_copy(update={"result": result}))
+    assert state.config == config
+    assert before == {"title": "x", "optimizer": {"lr": 0.1}}

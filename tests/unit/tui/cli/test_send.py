@@ -14,6 +14,7 @@ from tests.support.runs import make_folder, wait_until
 from torchconsole.engine.config.script import Script, write_script
 from torchconsole.engine.errors import TorchconsoleError
 from torchconsole.engine.protocol.commands import (
+    ChangeSetting,
     FreezeLayer,
     MeasureLayers,
     RollBack,
@@ -149,3 +150,21 @@ def test_a_layer_is_frozen_and_unfrozen_by_its_name() -> None:
 def test_stats_takes_a_number_of_steps(value: str) -> None:
     with pytest.raises(TorchconsoleError, match=f"stats {value}: needs a number of steps up to 1,000,000"):
         send.parse_command("stats", value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("training.clip_norm=1.0", "training.clip_norm", "1.0"),
+        ("title = lr = 0.1, again", "title", "lr = 0.1, again"),
+        ("training.clip_norm=", "training.clip_norm", ""),
+    ],
+)
+def test_set_takes_a_key_and_a_value(text: str, key: str, value: str) -> None:
+    assert send.parse_command("set", text) == ChangeSetting(key=key, value=value)
+
+
+@pytest.mark.parametrize("text", [None, "training.clip_norm", "=1"])
+def test_set_without_a_key_and_a_value_is_refused(text: str | None) -> None:
+    with pytest.raises(TorchconsoleError, match=r"^set.*: needs KEY=VALUE, such as training.clip_norm=1.0"):
+        send.parse_command("set", text)
