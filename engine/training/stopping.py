@@ -93,7 +93,7 @@ class Limits:
     """The limits of a run; the one that is reached first ends it."""
 
     def __init__(self, preset: Preset, early_stopping: EarlyStopping, *, own_clock: bool = True) -> None:
-        self.is_time_up = False
+        self.is_time_up: bool
         """Set from outside, without an own clock: of several processes, one reads it for all."""
         self._own_clock = own_clock
         self._early_stopping = early_stopping
@@ -102,6 +102,7 @@ class Limits:
     def follow_preset(self, preset: Preset) -> None:
         """End the run as the preset says from now on."""
         training = preset.training
+        self.is_time_up = False
         self._epochs = training.epochs
         self._max_steps = training.max_steps
         self._max_seconds = None if training.max_minutes is None else 60 * training.max_minutes
