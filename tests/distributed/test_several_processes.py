@@ -241,7 +241,7 @@ def test_a_setting_changes_in_all_processes_at_one_step_and_stays(
     user: User, torchrun: Torchrun, processes: int
 ) -> None:
     """Each step compares their parameters. A resume from the step of the change trains as the run did."""
-    options = settings("distributed.checksum_every=1", "training.log_every=1")
+    options = settings("distributed.checksum_every=1", "training.log_every=1", "schedule=[]")
     process = torchrun.start(processes, "train", "digits-mlp", *ENDLESS, *options)
     run = torchrun.wait_for_step(process, 3)
     paused_at, colon, _ = user.send(run, "pause").partition(": ")
