@@ -267,6 +267,7 @@ def test_a_setting_changes_in_all_processes_at_one_step_and_stays(
     status, output = torchrun.run(processes, "resume", f"{run}@{begin}", *more)
     assert status == 0, output
     (again,) = set(user.runs()) - before
-    assert max(differences(user, again, run).values()) == 0.0
+    # The sum over three processes depends on how torch has divided the gradients, in a first step otherwise.
+    assert max(differences(user, again, run).values()) <= (0.0 if processes == 2 else 1e-5)
     evaluated = [step for step, _ in by_step(user, again, "val/loss") if step > begin]
     assert {step for step in range(begin + 1, end) if step % 5 == 0} <= set(evaluated)

@@ -92,7 +92,7 @@ def test_the_app_implements_the_keys_of_the_app() -> None:
 
 @pytest.mark.parametrize("width", [40, 120])
 async def test_the_help_lists_every_action(width: int) -> None:
-    async with watching(ScriptedRun(*BEGINNING), size=(width, 220)) as console:
+    async with watching(ScriptedRun(*BEGINNING), size=(width, 240)) as console:
         await console.press("question_mark")
         await console.shows(*(action.help for action in run_actions), *(part.title for part in RUN_KEYS))
         await console.press("escape")
@@ -105,7 +105,7 @@ async def test_the_palette_lists_the_available_actions_except_itself(live: bool)
     run = ScriptedRun(*BEGINNING, *([] if live else [end]), live=live)
     async with watching(run, size=(100, 200)) as console:
         await console.press("ctrl+p")
-        offered = {"always", "steerable", "live"} if live else {"always", "resumable"}
+        offered = {"always", "steerable", "adjustable", "live"} if live else {"always", "resumable"}
         in_panes = PANE_LISTS.actions
         listed = [
             action for action in run_actions if action.id != "app.command_palette" and action not in in_panes
