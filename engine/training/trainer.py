@@ -217,13 +217,11 @@ class Trainer:
 
     def summarize(self) -> ModelSummarized | None:
         """Return the layer table as it is now; None if there is none."""
-        summary = self._setup.summary
-        if summary is None:
-            return None
-        return ModelSummarized(summary=count_trainable(summary, self._setup.model))
+        table, model = self._setup.summary, self._setup.model
+        return None if table is None else ModelSummarized(summary=count_trainable(table, model))
 
     def _continue(self) -> None:
-        """Do what is left to do after the step of a checkpoint or of a change: it may be the last of the run."""
+        """Do what is left to do after the step of a checkpoint or a change: it may be the last of the run."""
         self._leaves_epoch = False
         if self._schedule.is_overdue:
             self._evaluate_on_schedule()
@@ -322,15 +320,10 @@ class Trainer:
         progress.batch = 0
         self.learning_rate.epoch()
         metrics, nonfinite = flag_nonfinite({"train/loss": self._meter.end_epoch()})
-        self.emit(
-            EpochCompleted(
-                step=progress.step,
-                epoch=progress.epoch,
-                metrics=metrics,
-                nonfinite=nonfinite,
-                seconds=seconds,
-            )
+        done = EpochCompleted(
+            step=progress.step, epoch=progress.epoch, metrics=metrics, nonfinite=nonfinite, seconds=seconds
         )
+        self.emit(done)
 
     def _reach_boundary(self) -> None:
         """Between two steps: evaluate and save where that is due, check the limits, apply commands."""
