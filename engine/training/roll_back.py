@@ -43,7 +43,7 @@ def roll_back(
     try:
         folder, saved = checkpoints.read(name)
     except CheckpointError as error:
-        raise CommandRejectedError(f"not rolled back: {error}") from error
+        raise CommandRejectedError(str(error)) from error
     kept = _replace_state(setup, state, checkpoints, folder, saved)
     state.divergence.restart()
     best = state.early_stopping.best
@@ -100,7 +100,7 @@ def _replace_state(
         problem = ranks.of_leader(problem)
     if problem:
         state.load_state_dict(before)
-        raise CommandRejectedError(f"not rolled back: {problem}")
+        raise CommandRejectedError(problem)
     return kept
 
 

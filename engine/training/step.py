@@ -126,6 +126,15 @@ class TrainingStep:
         self._group_ends = 0
         self.is_within_group = False
 
+    def restart(self) -> None:
+        """Forget the last step, which was made with other weights: a checkpoint was restored between two."""
+        self.follow_model()
+        if self._guard is not None:
+            self._guard = NonfiniteGuard(self._setup.model, self._setup.optimizer)
+        self.grad_norm = None
+        self.skipped = False
+        self._overflows = 0
+
     def follow_model(self) -> None:
         """Average the gradients of the parameters that are trained now, if there are several processes."""
         self._model = self._ranks.replicate(self._setup.model)

@@ -204,13 +204,12 @@ class Trainer:
         self._end_profile()
         outcome = roll_back(self._setup, self.state, self.checkpoints, self.emit, checkpoint)
         self._leaves_epoch = True
-        progress, watch = self._progress, self._step.watch
-        self.state.frozen.enter_train_mode(progress.epoch)
-        self._step = TrainingStep(self._setup, progress, self._meter, self.phases)
-        if watch is not None:
-            self.measure_layers(watch.every)
+        self.state.frozen.enter_train_mode(self._progress.epoch)
+        self._step.restart()
+        if self._step.watch is not None:
+            self.measure_layers(self._step.watch.every)
         self.phases.drop()
-        self._data_wait.restart(progress.active_seconds)
+        self._data_wait.restart(self._progress.active_seconds)
         self.start_clock()
         self._forecast_lr()
         return outcome._replace(then=self.summarize())
