@@ -20,10 +20,20 @@ if TYPE_CHECKING:
 
     from torchconsole.tui.state import ConsoleState
 
-When = Literal["steerable", "adjustable", "paused", "live", "resumable", "disconnected", "several", "always"]
-"""When an action is available: the run takes commands from here; it also trains a preset; it also is paused;
-it is live and connected; it ended early and has a checkpoint, or is finished; it is live but the connection
-was lost; several processes train it; always."""
+When = Literal[
+    "steerable",
+    "adjustable",
+    "restorable",
+    "paused",
+    "live",
+    "resumable",
+    "disconnected",
+    "several",
+    "always",
+]
+"""When an action is available: the run takes commands from here; it also trains a preset; it also has a
+checkpoint; it trains a preset and is paused; it is live and connected; it ended early and has a checkpoint,
+or is finished; it is live but the connection was lost; several processes train it; always."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,8 @@ STEERING = Section("Steer a run", (
     Action("find_lr", ("f7",), "f7", "find lr", "Find an lr for a paused run, from its present weights",
            "paused", 12),
     Action("save", ("s",), "s", "save", "Save a checkpoint that is kept", "steerable", 5),
+    Action("roll_back", ("R",), "", "", "Roll the run back to a checkpoint; asks which", "restorable",
+           name="rollback"),
     Action("evaluate", ("e",), "e", "eval", "Evaluate on the validation data now", "steerable", 8),
     Action("profile", ("p",), "", "profile",
            "Open the device pane; there, profile ten steps", "steerable"),
@@ -362,6 +374,7 @@ def available(actions: Iterable[Action], state: ConsoleState) -> Sequence[Action
         "always": True,
         "steerable": state.is_steerable,
         "adjustable": state.is_steerable and not state.is_program,
+        "restorable": state.is_steerable and not state.is_program and state.run.last_checkpoint is not None,
         "paused": state.is_steerable and state.run.status == "paused" and not state.is_program,
         "live": state.is_connected,
         "resumable": state.can_resume or state.can_extend,

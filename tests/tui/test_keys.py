@@ -43,7 +43,7 @@ from torchconsole.tui.widgets.log_pane import LogPane
 from torchconsole.tui.widgets.option_list import KeyedOptionList
 
 KEYED_SCREENS: tuple[type[KeyedScreen], ...] = (RunScreen, MenuScreen, FormScreen, CompareScreen)
-RESERVED = {"E", "u", "R", "P", "A"}
+RESERVED = {"u", "P", "A"}
 """Keys of the run screen whose actions are still to come."""
 
 run_actions = actions_of(*RUN_KEYS)
@@ -256,7 +256,7 @@ async def test_the_hint_at_a_scrolled_matrix_names_the_users_keys(monkeypatch: p
 
 
 async def test_the_banner_and_messages_name_the_users_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys, _ = read_user_keys({"resume": "R", "pane_log": "L", "reattach": "f9", "leave": "Q"})
+    keys, _ = read_user_keys({"resume": "B", "pane_log": "L", "reattach": "f9", "leave": "Q"})
     monkeypatch.setattr(Host, "USER_KEYS", keys)
     warning = ev.LogWritten(level="warning", message="2 samples are damaged")
     run = ScriptedRun(*BEGINNING)
@@ -267,7 +267,7 @@ async def test_the_banner_and_messages_name_the_users_keys(monkeypatch: pytest.M
         await console.shows("f9 attach again   Q leave")
     end = ev.RunFailed(reason="out of memory")
     async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2), end, live=False)) as console:
-        await console.shows("R resume   L log")
+        await console.shows("B resume   L log")
 
 
 async def test_letters_are_text_where_text_is_typed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -235,6 +236,29 @@ class RunScreen(RunLayout):
     def action_save(self) -> None:
         """Save a checkpoint."""
         self._send(cmd.SaveCheckpoint(), "save")
+
+    @work(exclusive=True, group="roll back")
+    async def action_roll_back(self) -> None:
+        """Ask for a checkpoint, and take the run back to it."""
+        from torchconsole.tui.screens.roll_back import RollBackScreen, checkpoint_choices
+
+        if not self._check_steerable("roll back"):
+            return
+        run = self.state.run
+        metric = run.best.metric if run.best else None
+        choices = await asyncio.to_thread(checkpoint_choices, RunFolder(Path(run.folder)), metric)
+        if self.state.is_program or not choices:
+            missing = "the run has no checkpoint yet"
+            reason = "only the training of a preset can be" if self.state.is_program else missing
+            self.state.say(f"cannot roll back: {reason}", "attn")
+            self.show_change()
+            return
+
+        def on_answer(checkpoint: str | None) -> None:
+            if checkpoint is not None:
+                self._send(cmd.RollBack(checkpoint=checkpoint), "roll back")
+
+        await self._ask(RollBackScreen(run.name, choices), on_answer)
 
     def action_evaluate(self) -> None:
         """Evaluate on the validation data."""
