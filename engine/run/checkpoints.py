@@ -241,7 +241,8 @@ def find_target(text: str, runs_dir: Path | None = None) -> Target:
     """Find the run or checkpoint that `text` names.
 
     A checkpoint is given as its folder, RUN@STEP, RUN@best, RUN@last or RUN/checkpoints/NAME; anything else
-    is a run. Raises RunError and CheckpointError.
+    is a run. Of a preset's runs, the newest one that is live or has a checkpoint. Raises RunError and
+    CheckpointError.
     """
     path = Path(text).absolute()
     if _looks_like_checkpoint(path):
@@ -250,9 +251,9 @@ def find_target(text: str, runs_dir: Path | None = None) -> Target:
     for separator in ("@", "/checkpoints/"):
         name, found, which = text.rpartition(separator)
         if found and not exists(RunFolder(path).run_file):
-            run = find_run(name, runs_dir)
+            run = find_run(name, runs_dir, by_preset="newest saved")
             return Target(run, checkpoint_of(run, which))
-    return Target(find_run(text, runs_dir), None)
+    return Target(find_run(text, runs_dir, by_preset="newest saved"), None)
 
 
 def newest(run: RunFolder) -> Path:

@@ -18,6 +18,7 @@ from torchconsole.engine.files import exists, is_away, read_regular, real_path, 
 from torchconsole.engine.run.decoding import decode, parse_json
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import start_ticks
+from torchconsole.engine.run.names import LAST
 from torchconsole.engine.run.record import RunRecord
 from torchconsole.engine.run.rows import found_in, is_run, listed, problem_row, read_row
 from torchconsole.engine.text import did_you_mean
@@ -126,8 +127,9 @@ def list_runs(runs_dir: Path | None = None) -> list[RunRecord]:
     return sorted(records, key=lambda record: (not record.is_live, -record.created, record.name))
 
 
-ByPreset = Literal["newest", "newest live", "refuse"]
-"""The run that a preset's name selects: its newest, its newest live run (else its newest), or none."""
+ByPreset = Literal["newest", "newest live", "newest saved", "refuse"]
+"""The run that a preset's name selects: its newest, its newest live run (else its newest), its newest that is
+live or has a checkpoint (else its newest), or none."""
 
 
 def find_run(
@@ -179,8 +181,19 @@ def _pick_run_of(preset: str, records: Sequence[RunRecord], by_preset: ByPreset)
         raise RunError(
             f"{preset!r} is the name of a preset, not of a run; name one of its runs: {_candidates(records)}"
         )
-    is_live_counts = by_preset == "newest live"
-    return max(records, key=lambda record: (is_live_counts and record.is_live, record.created))
+
+    def is_wanted(record: RunRecord) -> bool:
+        if by_preset == "newest live":
+            return record.is_live
+        return by_preset == "newest saved" and (record.is_live or _is_saved(record))
+
+    return max(records, key=lambda record: (is_wanted(record), record.created))
+
+
+def _is_saved(record: RunRecord) -> bool:
+    """Whether a run has a checkpoint."""
+    is_there = record.status not in ("unreachable", "unreadable")
+    return is_there and exists(RunFolder(Path(record.folder)).checkpoints / LAST)
 
 
 def _registry_folder() -> Path:

@@ -49,17 +49,18 @@ def find_target(name: str, runs_dir: Path | None, doing: Verb) -> Target:
     """
     from torchconsole.engine.run import checkpoints
 
-    return _accept(checkpoints.find_target(name, runs_dir), name, doing)
+    return _accept(checkpoints.find_target(name, runs_dir), name, runs_dir, doing)
 
 
-def _accept(target: Target, name: str, doing: Verb) -> Target:
+def _accept(target: Target, name: str, runs_dir: Path | None, doing: Verb) -> Target:
     """Return what a name means, and say which run it is. Raises RunError for a run that is refused."""
     from torchconsole.engine.run.script_runs import refuse_script
 
     if target.run is not None:
-        is_run = name == target.run.name
         refuse_script(target.run, doing)
-        _tell_run(name if is_run else re.split("@|/checkpoints/", name, maxsplit=1)[0], target.run)
+        is_run = name == target.run.name
+        stem = name if is_run else re.split("@|/checkpoints/", name, maxsplit=1)[0]
+        _tell_run(stem, target.run, runs_dir, saved=True)
     return target
 
 
@@ -102,7 +103,7 @@ def find_preset_or_run(name: str, runs_dir: Path | None, doing: Verb) -> Target 
             if registry.find_run(name, runs_dir).name == name:
                 _tell(f"{name} is a preset and a run: using the preset")
         return None
-    return _accept(target, name, doing)
+    return _accept(target, name, runs_dir, doing)
 
 
 def load_settings(
@@ -146,9 +147,10 @@ def _run_of(target: Target, name: str) -> RunFolder:
     return target.run
 
 
-def _tell_run(name: str, run: RunFolder) -> None:
-    """Say which run a name means that is a preset's, too."""
+def _tell_run(name: str, run: RunFolder, runs_dir: Path | None = None, *, saved: bool = False) -> None:
+    """Say which run a name means that is a preset's, too; and, if it is the newest `saved` one, why."""
     from torchconsole.engine.config.preset_files import preset_files
+    from torchconsole.engine.run.registry import find_run
 
     if name == run.name:
         if any(file.stem == name for file in preset_files()):
@@ -156,7 +158,9 @@ def _tell_run(name: str, run: RunFolder) -> None:
         return
     with suppress(RunError):  # a run that cannot be read, which is reported by whoever reads it
         if run.read_record().preset == name:
-            _tell(f"{name} is a preset: using its run {run.name}")
+            newest = find_run(name, runs_dir) if saved else run
+            why = "" if newest == run else f"; {newest.name} is newer, but has no checkpoint"
+            _tell(f"{name} is a preset: using its run {run.name}{why}")
 
 
 def _tell(text: str) -> None:

@@ -51,8 +51,8 @@ RunOrCheckpoint = Annotated[
     str,
     typer.Argument(
         metavar="RUN|CHECKPOINT",
-        help="Run name, folder, unique prefix, or a preset's name (its newest run); RUN@STEP, RUN@best, "
-        "RUN@last or a checkpoint folder also work.",
+        help="Run name, folder, unique prefix, or a preset's name (its newest run with a checkpoint); "
+        "RUN@STEP, RUN@best, RUN@last or a checkpoint folder also work.",
         autocompletion=complete_run,
     ),
 ]
@@ -60,8 +60,8 @@ RunOrExport = Annotated[
     str,
     typer.Argument(
         metavar="RUN|CHECKPOINT|EXPORT",
-        help="Run name, folder, unique prefix, or a preset's name (its newest run); RUN@STEP, RUN@best, "
-        "RUN@last, a checkpoint folder or an exported .safetensors file also work.",
+        help="Run name, folder, unique prefix, or a preset's name (its newest run with a checkpoint); "
+        "RUN@STEP, RUN@best, RUN@last, a checkpoint folder or an exported .safetensors file also work.",
         autocompletion=complete_run,
     ),
 ]

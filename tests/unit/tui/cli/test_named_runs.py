@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,28 @@ def test_a_command_on_runs_takes_the_newest_one_of_a_preset(
     )
     assert find_target(f"{run.name}@best", runs_dir, "evaluate").run == run
     assert capsys.readouterr().err == ""
+
+
+def test_a_run_without_a_checkpoint_is_passed_over_where_one_is_needed(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = fake_checkpoint(run, 20)
+    for link in ("best", "last"):
+        (run.checkpoints / link).symlink_to(checkpoint.name)
+    runs_dir, record = run.path.parent, replace(run.read_record(), status="stopped")
+    run.write_record(record)
+    failed = make_folder(runs_dir, status="failed", created=record.created + 60)
+    assert find_run("digits-mlp", runs_dir) == failed
+    capsys.readouterr()
+    for name in ("digits-mlp", "digits-mlp@best"):
+        assert find_target(name, runs_dir, "resume").run == run
+    assert capsys.readouterr().err == 2 * (
+        f"torchconsole: digits-mlp is a preset: using its run {run.name}; {failed.name} is newer, but has no "
+        "checkpoint\n"
+    )
+    for link in ("best", "last"):
+        (run.checkpoints / link).unlink()
+    assert find_target("digits-mlp", runs_dir, "resume").run == failed
 
 
 def test_a_run_that_is_called_like_a_preset_is_said(
