@@ -87,7 +87,7 @@ class SaveCheckpoint(_Command):
         """Leave `keep` out where it is the default: a worker of an older build rejects it."""
         content: dict[str, Any] = handler(self)
         if self.keep:
-            del content["keep"]
+            content.pop("keep", None)  # the caller may leave defaults out, too
         return content
 
 

@@ -135,6 +135,7 @@ def test_a_table_has_the_accuracy_of_the_run(user: User) -> None:
     with (user.folder / "out.csv").open(newline="") as text:
         found = list(csv.DictReader(text))
     assert [each["row"] for each in found] == [str(number) for number in range(1, len(chosen) + 1)]
+    assert [each["line"] for each in found] == [str(number) for number in range(2, len(chosen) + 2)]
     pairs = zip(found, chosen, strict=True)
     assert share([each["class"] == row[2] for each, row in pairs]) == expected
     shown = user.run("predict", run, "new.csv").stdout.splitlines()

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 MAX_SHOWN = 4
 """Number of channels whose mean and std are printed."""
 
-SUFFIXES = {
+Format = Literal["safetensors", "state_dict", "torch.export", "onnx", "folder"]
+
+SUFFIXES: dict[Format, str] = {
     "safetensors": ".safetensors",
     "state_dict": ".pt",
     "torch.export": ".pt2",
@@ -45,14 +47,15 @@ WEIGHTS_ONLY = ("safetensors", "state_dict")
 def export(
     run: RunOrCheckpoint,
     form: Annotated[
-        Literal["safetensors", "state_dict", "torch.export", "onnx", "folder"],
+        Format | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
             help="safetensors or state_dict: the weights; torch.export (.pt2) or onnx: the whole model; "
-            "folder: with a program that predicts, and a model card.",
+            "folder: with a program that predicts, and a model card (default: that of FILE's ending, else "
+            "safetensors).",
         ),
-    ] = "safetensors",
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -78,13 +81,14 @@ def export(
 
     target = find_target(run, runs_dir, "export")
     path = target.pick(checkpoint)
+    ending = next((name for name, end in SUFFIXES.items() if output and output.suffix == end), None)
+    form = form or ending or "safetensors"
     if output is None:
         path = path.resolve()
         stem = f"{target.run.name}-{path.name}" if target.run else path.name
         output = Path(stem + SUFFIXES[form])
-    meant = next((name for name, end in SUFFIXES.items() if output.suffix == end), form)
-    if meant != form:
-        raise TorchconsoleError(f"{output}: the format is {form}; add --format {meant}, or change the name")
+    if ending not in (None, form):
+        raise TorchconsoleError(f"{output}: the format is {form}; add --format {ending}, or change the name")
     output = output_path(output, force=force, is_folder=form == "folder")
     if form not in WEIGHTS_ONLY:
         require_run_trust(target, is_trusted=trust)

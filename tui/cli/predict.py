@@ -161,13 +161,15 @@ def _write_csv(report: PredictionReport, file: Path, top: int) -> None:
     try:
         with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as text:
             writer = csv.writer(text)
-            writer.writerow(["file", "row", *(report.targets or names)])
+            # Where there is text, the line is what an editor shows; a row may take several lines.
+            has_lines = any(each.line is not None for each in report.predictions)
+            writer.writerow(["file", "row", *["line"] * has_lines, *(report.targets or names)])
             for each in report.predictions:
                 pairs = zip(each.classes, each.probabilities, strict=True)
                 cells: list[str | float | None] = list(each.values) or [
                     cell for pair in pairs for cell in pair
                 ]
-                writer.writerow([each.file, "" if each.row is None else each.row, *cells])
+                writer.writerow([each.file, each.row, *[each.line] * has_lines, *cells])
     except OSError as error:
         raise RunError(f"{file}: cannot be written: {error.strerror}") from error
     except UnicodeEncodeError as error:

@@ -66,6 +66,24 @@ PATIENCE_SECONDS = 90
 """Longest wait for the run to save and end; the job is requeued then all the same."""
 
 
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus",
+        metavar="N",
+        help="Number of GPUs on each machine (default: one for each of the preset's processes).",
+    ),
+]
+TimeLimit = Annotated[
+    str,
+    typer.Option(
+        "--time",
+        metavar="TIME",
+        help="Time limit of each start, such as 04:00:00 (default: that of the partition).",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Job:
     """What a job runs: a preset, with these words for `train` and for `resume`, in these folders."""
@@ -87,22 +105,8 @@ def submit(
     ] = None,
     overrides: Overrides = None,
     nodes: Annotated[int, typer.Option("--nodes", metavar="N", help="Number of machines.")] = 1,
-    gpus: Annotated[
-        int | None,
-        typer.Option(
-            "--gpus",
-            metavar="N",
-            help="Number of GPUs on each machine (default: one for each of the preset's processes).",
-        ),
-    ] = None,
-    time: Annotated[
-        str,
-        typer.Option(
-            "--time",
-            metavar="TIME",
-            help="Time limit of each start, such as 04:00:00 (default: that of the partition).",
-        ),
-    ] = "",
+    gpus: Gpus = None,
+    time: TimeLimit = "",
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", help="Name of the run (default: PRESET-JOB).")
     ] = "",
@@ -119,7 +123,6 @@ def submit(
     Before the time limit, the run is saved and the job is requeued; its next start continues the run, until
     it is complete. Words after -- are options of sbatch. The preset is read when the job starts.
     """
-    from torchconsole.engine.config.preset_index import find_preset
     from torchconsole.engine.run.registry import default_runs_dir
 
     if print_only and as_json:
@@ -133,24 +136,29 @@ def submit(
     runs = default_runs_dir(runs_dir).absolute()
     check_free_name(name, runs)
     require_trust(loaded, trust)
-    words = [preset, *(word for override in overrides or [] for word in ("--set", override))]
-    more = ["--headless", *(["--anyway"] if anyway else [])]
     # A single task would start the preset's processes itself, on its one GPU.
     alone = ["--nproc", "1"] if nodes * gpus == 1 and processes != 1 else []
-    train = [*words, *alone, *more, "--runs-dir", str(runs)]
-    job = Job(find_preset(preset).name, train, more, runs, Path.cwd(), name)
+    job = _job(preset, overrides or [], alone, runs, name, anyway=anyway)
     script = job_script(job, nodes, gpus, time, sbatch or [])
     if print_only:
         print(script, end="")
         return 0
     runs.mkdir(parents=True, exist_ok=True)
     number = _call_sbatch(script)
-    run = name or f"{_stem(job.preset)}-{number}"
-    if as_json:
-        print_json({"job": number, "run": run, "folder": str(runs / run)})
-    else:
-        _report(number, run, runs)
+    _report(number, name or f"{_stem(job.preset)}-{number}", runs, as_json=as_json)
     return 0
+
+
+def _job(
+    preset: str, overrides: Sequence[str], more: Sequence[str], runs: Path, name: str, *, anyway: bool
+) -> Job:
+    """Return the job that trains a preset with `overrides` and `more` words, in the present folder."""
+    from torchconsole.engine.config.preset_index import find_preset
+
+    changes = [word for override in overrides for word in ("--set", override)]
+    both = ["--headless", *(["--anyway"] if anyway else [])]
+    train = [preset, *changes, *more, *both, "--runs-dir", str(runs)]
+    return Job(find_preset(preset).name, train, both, runs, Path.cwd(), name)
 
 
 def job_script(job: Job, nodes: int, gpus: int, time: str, sbatch: Sequence[str]) -> str:
@@ -252,7 +260,10 @@ def _call_sbatch(script: str) -> str:
     return done.stdout.strip().partition(";")[0]  # JOB, or JOB;CLUSTER
 
 
-def _report(job: str, run: str, runs: Path) -> None:
+def _report(job: str, run: str, runs: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"job": job, "run": run, "folder": str(runs / run)})
+        return
     print(printable(f"submitted job {job}: run {run} in {runs / run}"))
     print(printable(f"output: {runs / run}.out"))
     print(f"once it has started (squeue --job {job}):")

@@ -42,6 +42,7 @@ from torchconsole.tui.cli.terminal import explain_dumb_terminal, has_terminal
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
+    from torchconsole.engine.config.schema import Preset
     from torchconsole.engine.config.script import Script
     from torchconsole.engine.run.folder import RunFolder
 
@@ -125,60 +126,66 @@ def resume(
     """
     from torchconsole.engine.client.catalogue_cache import load_catalogue
     from torchconsole.engine.client.launcher import branch_run, resume_run
-    from torchconsole.engine.client.processes import choose_processes
-    from torchconsole.engine.client.ranks import join_program, join_ranks, restarted_run
+    from torchconsole.engine.client.ranks import join_ranks, restarted_run
     from torchconsole.engine.config.loading import read_preset
     from torchconsole.engine.config.resume_policy import change_preset
     from torchconsole.engine.run.checkpoints import newest, verified
     from torchconsole.engine.run.resume_checks import check_resumable
     from torchconsole.engine.run.script_runs import script_of
-    from torchconsole.engine.run.trained_batch import trained_batch
 
-    target = find_target(run, runs_dir, "resume")
-    if target.run is None:
-        raise CheckpointError(
-            f"{run} is not in a run's folder and cannot be resumed; to start a new run with its weights: "
-            f"torchconsole train PRESET --from {run}"
-        )
+    resumed, named = _resumed(run, runs_dir)
     following = Following(detach, headless, quiet, as_json)
-    if (script := script_of(target.run)) is not None:
+    if (script := script_of(resumed)) is not None:
         refuse_options(script, {"--anyway": anyway} | _sizes(nproc, nnodes, rdzv_endpoint))
         if script.sha256:  # it came from the menu
             require_trust(script, trust)
-        if join_program(script, detach=detach, nproc=nproc, resumes=True).processes != script.processes:
-            raise RunError(
-                f"{target.run.name}: {script.processes} processes have run its program; start as many"
-            )
-        return _resume_script(target.run, target.checkpoint, script, changes, following)
+        return _resume_script(resumed, named, script, changes, following, nproc)
     join_ranks(detach=detach, trusts=trust, nproc=nproc)
-    restarted = restarted_run(target.run.path.parent)
-    if restarted is not None and restarted.path != target.run.path:  # the run that branched off
+    restarted = restarted_run(resumed.path.parent)
+    if restarted is not None and restarted.path != resumed.path:  # the run that branched off
         return start_and_follow(partial(resume_run, restarted, anyway=anyway), following)
-    preset = read_preset(target.run.preset_file)
+    preset = read_preset(resumed.preset_file)
     changes = with_processes(changes, nproc)
     changed = change_preset(preset, changes, load_catalogue()) if changes else None
     require_trust(changed or preset, trust)
-    checkpoint = target.checkpoint and verified(target.checkpoint)
+    checkpoint = named and verified(named)
     branches = checkpoint is not None and (
-        checkpoint != newest(target.run).resolve() or target.run.read_record().is_live
+        checkpoint != newest(resumed).resolve() or resumed.read_record().is_live
     )
     if nnodes != 1 or rdzv_endpoint:
         following.check()
         if not branches:
-            check_resumable(target.run, changed)
-        wanted, trained = changed or preset, trained_batch(target.run.read_record(), target.run)
-        processes, restarts = (
-            choose_processes(wanted, trained=trained, machines=nnodes),
-            wanted.distributed.max_restarts,
-        )
-        start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes, restarts, detach=detach)
+            check_resumable(resumed, changed)
+        _resume_here(resumed, changed or preset, nnodes, rdzv_endpoint, detach=detach)
     takes_fewer = not any(change.partition("=")[0].strip() == PROCESSES for change in changes)
     options = {"anyway": anyway, "takes_fewer": takes_fewer}
     if checkpoint is not None and branches:
-        start = partial(branch_run, target.run, checkpoint, changed or preset, **options)
+        start = partial(branch_run, resumed, checkpoint, changed or preset, **options)
     else:
-        start = partial(resume_run, target.run, changed, **options)
+        start = partial(resume_run, resumed, changed, **options)
     return start_and_follow(start, following)
+
+
+def _resumed(name: str, runs_dir: Path | None) -> tuple[RunFolder, Path | None]:
+    """Return the run that a name means, and its checkpoint if the name says which. Raises CheckpointError."""
+    target = find_target(name, runs_dir, "resume")
+    if target.run is None:
+        raise CheckpointError(
+            f"{name} is not in a run's folder and cannot be resumed; to start a new run with its weights: "
+            f"torchconsole train PRESET --from {name}"
+        )
+    return target.run, target.checkpoint
+
+
+def _resume_here(run: RunFolder, preset: Preset, nnodes: int, rdzv_endpoint: str, *, detach: bool) -> None:
+    """Do this machine's part of a resume on several machines; return only by an exception."""
+    from torchconsole.engine.client.processes import choose_processes
+    from torchconsole.engine.run.trained_batch import trained_batch
+
+    trained = trained_batch(run.read_record(), run)
+    processes = choose_processes(preset, trained=trained, machines=nnodes)
+    restarts = preset.distributed.max_restarts
+    start_here(sys.argv[1:], nnodes, rdzv_endpoint, processes, restarts, detach=detach)
 
 
 def _sizes(nproc: str | None, nnodes: int, rdzv_endpoint: str) -> dict[str, object]:
@@ -187,13 +194,22 @@ def _sizes(nproc: str | None, nnodes: int, rdzv_endpoint: str) -> dict[str, obje
 
 
 def _resume_script(
-    run: RunFolder, named: Path | None, script: Script, changes: list[str] | None, following: Following
+    run: RunFolder,
+    named: Path | None,
+    script: Script,
+    changes: list[str] | None,
+    following: Following,
+    nproc: str | None,
 ) -> int:
     """Resume a program of the user's own, and say so if its file has changed."""
     from torchconsole.engine.client.launcher import branch_script, resume_run
+    from torchconsole.engine.client.ranks import join_program
     from torchconsole.engine.run.checkpoints import newest, verified
     from torchconsole.engine.run.own_programs import changed_file
 
+    joined = join_program(script, detach=following.detach, nproc=nproc, resumes=True)
+    if joined.processes != script.processes:
+        raise RunError(f"{run.name}: {script.processes} processes have run its program; start as many")
     if changes:
         raise TorchconsoleError(
             f"--set {changes[0]}: {run.name} is a program ({script.title}), which has no keys; edit its file"

@@ -20,7 +20,7 @@ from torchconsole.engine.components.data.types import TaskType, TextRecord
 from torchconsole.engine.config.data_schema import NormalizeConfig, TargetScaleConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.reports import DataColumn
-from torchconsole.engine.text import error_summary, printable
+from torchconsole.engine.text import counted, error_summary, printable
 
 MAX_NAMES = 3
 """Number of samples that a warning names."""
@@ -135,7 +135,7 @@ class InMemoryDataset(BaseDataset):
 def too_many_unreadable(limit: int, error: DataError) -> DataError:
     """Return the error for more than data.max_corrupt samples that cannot be read; `error` is the last."""
     return DataError(
-        f"data.max_corrupt: more than {limit:,} samples cannot be read: repair or remove them, "
+        f"data.max_corrupt: more than {counted(limit, 'sample')} cannot be read: repair or remove them, "
         f"or raise it; the last one: {str(error).removeprefix('data: ')}"
     )
 

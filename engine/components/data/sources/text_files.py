@@ -22,7 +22,7 @@ from torchconsole.engine.config.data_location import data_folder
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import DataError
 from torchconsole.engine.protocol.events import ReportPhase
-from torchconsole.engine.text import error_summary, printable
+from torchconsole.engine.text import counted, error_summary, printable
 
 SUFFIXES = (".txt",)
 
@@ -116,8 +116,8 @@ class _Reader:
             self._skipped.append(printable(path))
             if len(self._skipped) > self._limit:
                 raise DataError(
-                    f"data.max_corrupt: more than {self._limit:,} texts cannot be read: repair or remove "
-                    f"them, or raise it; the last one: {str(error).removeprefix('data: ')}"
+                    f"data.max_corrupt: more than {counted(self._limit, 'text')} cannot be read: repair or "
+                    f"remove them, or raise it; the last one: {str(error).removeprefix('data: ')}"
                 ) from error
         return None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 from pydantic import ValidationError
 
 from torchconsole.engine.protocol.commands import Command, PauseRun, SaveCheckpoint, SetLearningRate, StopRun
-from torchconsole.engine.protocol.events import EvaluationCompleted, MetricsLogged
+from torchconsole.engine.protocol.events import CommandApplied, EvaluationCompleted, MetricsLogged
 from torchconsole.engine.protocol.messages import (
     CLIENT_MESSAGE,
     WORKER_MESSAGE,
@@ -40,6 +41,9 @@ def test_a_command_is_decoded_as_it_was_encoded(command: Command) -> None:
 
 def test_a_plain_save_is_one_that_older_workers_know() -> None:
     assert SaveCheckpoint().model_dump(mode="json") == {"type": "SaveCheckpoint"}
+    applied = CommandApplied(id="1", command=SaveCheckpoint(), step=3)
+    with warnings.catch_warnings(action="error"):
+        assert applied.model_dump(exclude_defaults=True)["command"] == {}
 
 
 def test_an_event_and_a_snapshot_are_decoded_as_they_were_encoded() -> None:

@@ -265,7 +265,7 @@ class Files(Dataset):
     keys: dict[str, Any] = {"root": str(tmp_path), "val_split": 2, "normalize": "none"}
     with pytest.raises(DataError, match="cannot read sample 0"):
         load_user_dataset(tmp_path / "own.py", "Files", code, **keys)
-    with pytest.raises(DataError, match=r"data\.max_corrupt: more than 1 samples"):
+    with pytest.raises(DataError, match=r"data\.max_corrupt: more than 1 sample cannot"):
         load_user_dataset(tmp_path / "own.py", "Files", code, on_corrupt="skip", max_corrupt=1, **keys)
     data = load_user_dataset(tmp_path / "own.py", "Files", code, on_corrupt="skip", **keys)
     assert data.spec.class_names == ["even", "odd"]
