@@ -81,22 +81,13 @@ def send(
     runs_dir: RunsDir = None,
 ) -> int:
     """Send a live run a command and wait until it is applied."""
-    from torchconsole.engine.run.suspension import how_to_continue
-
     if timeout is not None and not timeout >= 0:
         raise TorchconsoleError(f"--timeout: must be 0 or more seconds, got {timeout:g}")
     request = parse_command(command, value)
     folder = find_run(run, runs_dir, live=True, by_preset="newest live")
     record = folder.read_record()
-    if not (record.is_live and record.is_here):
-        return report_error(
-            f"{command} cannot be sent: run {record.name} {_unreachable_reason(record)}", status=1
-        )
-    if cause := record.suspended_by:
-        way_out = f"{how_to_continue(cause, record.pid)}, then send it again"
-        return report_error(
-            f"{command} cannot be sent: run {record.name} is suspended ({cause}); {way_out}", status=1
-        )
+    if why := _why_not(record):
+        return report_error(f"{command} cannot be sent: run {record.name} {why}", status=1)
     try:
         applied = asyncio.run(_send(record, request, timeout))
     except TimeoutError:
@@ -106,6 +97,17 @@ def send(
         return report_error(str(error), status=1)
     print(f"applied at step {applied.step:,}: {printable(applied.detail)}")
     return 0
+
+
+def _why_not(record: RunRecord) -> str:
+    """Return why a run takes no commands from here; empty if it does."""
+    from torchconsole.engine.run.suspension import how_to_continue
+
+    if not (record.is_live and record.is_here):
+        return _unreachable_reason(record)
+    if cause := record.suspended_by:
+        return f"is suspended ({cause}); {how_to_continue(cause, record.pid)}, then send it again"
+    return ""
 
 
 def parse_command(name: str, value: str | None) -> Command:
