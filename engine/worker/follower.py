@@ -11,6 +11,7 @@ import faulthandler
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 import tomllib
@@ -28,7 +29,7 @@ from torchconsole.engine.run.names import RUN_FILE
 from torchconsole.engine.session.ending import end_at_once
 from torchconsole.engine.session.event_queue import Nowhere, report_error
 from torchconsole.engine.system_limits import raise_file_limit
-from torchconsole.engine.text import error_summary
+from torchconsole.engine.text import error_summary, printable
 from torchconsole.engine.training.command_queue import INSIST_SECONDS, CommandQueue
 from torchconsole.engine.user_folders import name_user
 
@@ -70,13 +71,13 @@ def _follow(membership: Membership, *, trusts: bool) -> None:
     try:
         with job.failures.shared():
             job.watch(partial(_end, job.rank))
-            within_memory(lambda: _train(job, trusts=trusts))
+            within_memory(lambda: _train(job, membership, trusts=trusts))
     except Exception as error:
         job.report_failure(str(error) if isinstance(error, TorchconsoleError) else error_summary(error))
         raise
 
 
-def _train(job: Job, *, trusts: bool) -> None:
+def _train(job: Job, membership: Membership, *, trusts: bool) -> None:
     from torchconsole.engine.components.devices import choose_device
     from torchconsole.engine.session.rank_reports import LoadMeter, SampledSteps, share_loads
     from torchconsole.engine.training.parts import build_parts
@@ -86,6 +87,8 @@ def _train(job: Job, *, trusts: bool) -> None:
     from torchconsole.engine.worker.leading import start_together
 
     plan = job.receive()
+    name = Path(plan.run).name
+    _tell(membership, f"run {name}: {_joined(membership)}")
     preset = validate(tomllib.loads(plan.preset), "the leader's preset")
     _require_folder(preset, plan.run)
     if trusts:
@@ -103,8 +106,22 @@ def _train(job: Job, *, trusts: bool) -> None:
     job.watch_training(state.progress, commands)
     steps = SampledSteps(trainer.phases, setup.effective_batch)
     share_loads(job, LoadMeter(job.rank, device, steps), nowhere.emit)
-    trainer.run()
+    outcome = trainer.run()
     job.leave()
+    _tell(membership, f"run {name} {outcome.status} after step {state.progress.step:,}; {outcome.reason}")
+
+
+def _joined(membership: Membership) -> str:
+    """Return which machine has joined, and with which processes."""
+    first, count = membership.rank, membership.local_size
+    ranks = f"process {first}" if count == 1 else f"processes {first} to {first + count - 1}"
+    return f"{socket.gethostname()} trains as {ranks} of {membership.size}; process 0 has the run's folder"
+
+
+def _tell(membership: Membership, text: str) -> None:
+    """Print a line for who has started a machine without process 0, whose terminal shows the progress."""
+    if membership.local_rank == 0:
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def _end(rank: int, reason: str) -> None:

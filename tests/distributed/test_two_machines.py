@@ -48,8 +48,12 @@ def test_two_machines_go_on_by_themselves_exactly(
     user: User, machines: Machines, undisturbed: Logged
 ) -> None:
     user.env["FAULT"] = "SIGKILL 1"
-    for process in machines.start(*TRAIN, "--set", "distributed.max_restarts=1"):
+    started = machines.start(*TRAIN, "--set", "distributed.max_restarts=1")
+    for process in started:
         assert process.wait(timeout=SECONDS) == 0
+    printed = "".join(map(machines.printed, started))
+    assert " trains as process 1 of 2; process 0 has the run's folder\n" in printed
+    assert printed.count("run disturbed finished after step ") == 2
     assert (user.folder / "failed").exists()
     assert user.record("disturbed")["status"] == "finished"
     assert by_step(user, "disturbed", *METRICS) == undisturbed
