@@ -49,6 +49,17 @@ def kill_counter() -> Path | None:
     return None
 
 
+def limit_counter(counter: Path) -> tuple[Path, str]:
+    """Return where the cgroup with this kill counter counts how often it has reached its memory limit.
+
+    This is a file and the key of a line in it; without a key the number is all that the file has. Version 2
+    counts when the kernel had nothing more to give up, and version 1 also before that.
+    """
+    if counter.name == _KILL_FILES[""]:
+        return counter, "oom"
+    return counter.with_name("memory.failcnt"), ""
+
+
 def memory_limit(counter: Path) -> int | None:
     """Return the memory limit in bytes of the cgroup with this kill counter; None if it has none."""
     limits = dict(zip(_KILL_FILES.values(), (names[0] for names in _MEMORY_FILES.values()), strict=True))

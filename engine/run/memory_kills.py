@@ -19,6 +19,12 @@ MACHINE = Path("/proc/vmstat")
 
 REMEDY = "lower data.batch_size or data.num_workers, or set data.in_memory = false"
 
+KILLS = "oom_kill"
+"""The key of the line that counts kills."""
+
+AT_LIMIT = " at limit"
+"""Follows the file of a cgroup's kills in the name of another counter: how often it has reached its limit."""
+
 MOST_BYTES = 1 << 16
 """Size of a counter's file; /proc/vmstat has 4 KiB."""
 
@@ -26,11 +32,14 @@ MOST_BYTES = 1 << 16
 def read_counters() -> dict[str, int]:
     """Return how many processes were killed until now, by the file that counts them.
 
-    The first is that of this process's cgroup, if it has one; its children are in the same.
+    The first is that of this process's cgroup, if it has one; its children are in the same. With it comes how
+    often the cgroup has reached its memory limit, named by the file and `AT_LIMIT`.
     """
-    files = (cgroups.kill_counter(), MACHINE)
-    found = {str(file): _read(file) for file in files if file is not None}
-    return {file: count for file, count in found.items() if count is not None}
+    found: dict[str, int | None] = {}
+    if (own := cgroups.kill_counter()) is not None:
+        found = {str(own): _read(own), f"{own}{AT_LIMIT}": _read(*cgroups.limit_counter(own))}
+    found[str(MACHINE)] = _read(MACHINE)
+    return {name: count for name, count in found.items() if count is not None}
 
 
 def explain_kill(before: Mapping[str, int]) -> str | None:
@@ -45,7 +54,7 @@ def explain_kill(before: Mapping[str, int]) -> str | None:
             continue
         if now <= count:
             return None
-        return f"{_cause(Path(file))}; {REMEDY}"
+        return f"{_cause(Path(file), before.get(f'{file}{AT_LIMIT}'))}; {REMEDY}"
     return None
 
 
@@ -57,16 +66,17 @@ def describe_exit(status: int, before: Mapping[str, int]) -> str:
     return f"{text}: it {explain_kill(before) or f'may have run out of memory; {REMEDY}'}"
 
 
-def _cause(counter: Path) -> str:
+def _cause(counter: Path, at_limit: int | None) -> str:
     if counter == MACHINE:
         return (
             "exited unexpectedly, possibly because memory ran out: the kernel has killed a process for lack "
             "of memory since the run began"
         )
-    limit = cgroups.memory_limit(counter)
     # The cgroup counts all kills of its processes, also those for lack of memory elsewhere.
-    of = f"{mebibytes(limit)} of its cgroup" if limit else "the machine, or of a cgroup around its own,"
-    return f"was killed by the kernel because the memory of {of} ran out"
+    limit, reached = cgroups.memory_limit(counter), _read(*cgroups.limit_counter(counter))
+    if limit and at_limit is not None and reached is not None and reached > at_limit:
+        return f"was killed by the kernel because its cgroup reached its memory limit of {mebibytes(limit)}"
+    return "was killed by the kernel because the machine, or an enclosing cgroup, ran out of memory"
 
 
 def _read_trusted(file: str) -> int | None:
@@ -78,11 +88,13 @@ def _read_trusted(file: str) -> int | None:
     return _read(path) if is_counter else None
 
 
-def _read(file: Path) -> int | None:
+def _read(file: Path, key: str = KILLS) -> int | None:
+    """Read the number in the line that begins with `key`, or the only one of a file without keys."""
     try:
         with file.open("rb") as opened:
             lines = opened.read(MOST_BYTES).splitlines()
     except (OSError, ValueError):  # no file can have the name that a record holds
         return None
-    counts = (line.split()[1] for line in lines if line.startswith(b"oom_kill "))
+    start = f"{key} ".encode() if key else b""
+    counts = (line.removeprefix(start).strip() for line in lines if line.startswith(start))
     return next((int(count) for count in counts if count.isdigit()), None)

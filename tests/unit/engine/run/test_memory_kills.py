@@ -28,6 +28,12 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+ELSEWHERE = (
+    f"was killed by the kernel because the machine, or an enclosing cgroup, ran out of memory; {REMEDY}"
+)
+"""Said where the limit of its own cgroup was not the cause, or may not have been."""
+
+
 def put_into_cgroup(membership: str) -> Path:
     """Put this process into a cgroup with a limit of 512 MiB, and return the cgroup's folder."""
     cgroups.MEMBERSHIP.write_text(membership)
@@ -35,15 +41,18 @@ def put_into_cgroup(membership: str) -> Path:
     folder = cgroups.MOUNT / ("user.slice/job" if version_2 else "memory/docker/abc")
     folder.mkdir(parents=True)
     (folder / ("memory.max" if version_2 else "memory.limit_in_bytes")).write_text(f"{512 << 20}\n")
-    count_kill(folder, 0)
+    count_kills(folder, 0, at_limit=False)
     return folder
 
 
-def count_kill(folder: Path, count: int) -> None:
+def count_kills(folder: Path, kills: int, *, at_limit: bool = True) -> None:
+    """Count kills; the cgroup has reached its limit three times before, and once more with the kills."""
     if (folder / "memory.max").exists():
-        (folder / "memory.events").write_text(f"low 0\noom 3\noom_kill {count}\noom_group_kill 0\n")
+        lines = f"low 0\noom {3 + at_limit}\noom_kill {kills}\noom_group_kill 0\n"
+        (folder / "memory.events").write_text(lines)
     else:
-        (folder / "memory.oom_control").write_text(f"oom_kill_disable 0\nunder_oom 0\noom_kill {count}\n")
+        (folder / "memory.oom_control").write_text(f"oom_kill_disable 0\nunder_oom 0\noom_kill {kills}\n")
+        (folder / "memory.failcnt").write_text(f"{3 + at_limit}\n")
 
 
 @pytest.mark.parametrize("membership", [V1, V2], ids=["v1", "v2"])
@@ -51,20 +60,34 @@ def test_a_kill_in_the_cgroup_is_certain(membership: str) -> None:
     folder = put_into_cgroup(membership)
     before = read_counters()
     assert explain_kill(before) is None
-    count_kill(folder, 1)
+    count_kills(folder, 1)
     assert explain_kill(before) == (
-        f"was killed by the kernel because the memory of 512.0 MiB of its cgroup ran out; {REMEDY}"
+        f"was killed by the kernel because its cgroup reached its memory limit of 512.0 MiB; {REMEDY}"
     )
 
 
-def test_a_cgroup_without_a_limit_does_not_say_whose_memory_ran_out() -> None:
+@pytest.mark.parametrize("membership", [V1, V2], ids=["v1", "v2"])
+def test_a_cgroup_within_its_limit_was_not_the_cause(membership: str) -> None:
+    folder = put_into_cgroup(membership)
+    before = read_counters()
+    count_kills(folder, 1, at_limit=False)
+    assert explain_kill(before) == ELSEWHERE
+
+
+def test_a_cgroup_without_a_limit_was_not_the_cause() -> None:
     folder = put_into_cgroup(V2)
     (folder / "memory.max").write_text("max\n")
     before = read_counters()
-    count_kill(folder, 1)
-    assert "because the memory of the machine, or of a cgroup around its own, ran out" in (
-        explain_kill(before) or ""
-    )
+    count_kills(folder, 1)
+    assert explain_kill(before) == ELSEWHERE
+
+
+@pytest.mark.parametrize("membership", [V1, V2], ids=["v1", "v2"])
+def test_a_record_that_does_not_say_how_often_the_limit_was_reached_accuses_no_limit(membership: str) -> None:
+    folder = put_into_cgroup(membership)
+    kills = {file: count for file, count in read_counters().items() if Path(file).is_file()}
+    count_kills(folder, 1)
+    assert explain_kill(kills) == ELSEWHERE
 
 
 @pytest.mark.parametrize("membership", [V1, V2], ids=["v1", "v2"])
@@ -104,10 +127,10 @@ def test_the_record_of_a_killed_worker_names_memory_and_what_to_lower(tmp_path: 
     facts = {"host": socket.gethostname(), "boot_id": boot_id(), "pid": 7, "memory_kills": read_counters()}
     run = make_folder(tmp_path / "runs", status="running", **facts)
     assert run.read_record().reason == "the worker (pid 7) exited unexpectedly; see worker.log"
-    count_kill(folder, 1)
+    count_kills(folder, 1)
     record = run.read_record()
     assert record.status == "lost"
-    assert record.reason.startswith("the worker (pid 7) was killed by the kernel because the memory")
+    assert record.reason.startswith("the worker (pid 7) was killed by the kernel because its cgroup")
     assert "lower data.batch_size or data.num_workers" in record.reason
     assert "memory_kills" not in record.to_json()
 
@@ -117,6 +140,6 @@ def test_a_report_that_was_killed_names_memory_too() -> None:
     before = read_counters()
     assert describe_exit(-signal.SIGTERM, before) == "killed by SIGTERM"
     assert "may have run out of memory" in describe_exit(-signal.SIGKILL, before)
-    count_kill(folder, 1)
+    count_kills(folder, 1)
     reason = failure_reason(-signal.SIGKILL, ["anything"], before)
-    assert reason.startswith("killed by SIGKILL: it was killed by the kernel because the memory of 512.0 MiB")
+    assert reason.startswith("killed by SIGKILL: it was killed by the kernel because its cgroup reached its")

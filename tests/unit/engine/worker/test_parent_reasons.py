@@ -47,10 +47,10 @@ def test_a_process_that_the_kernel_killed_for_lack_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def explain(before: Mapping[str, int]) -> str:
-        return "was killed by the kernel because the memory of its cgroup ran out"
+        return "was killed by the kernel because its cgroup reached its memory limit"
 
     monkeypatch.setattr(parent, "explain_kill", explain)
     reason = parent._describe(1, failure(tmp_path, 1, -signal.SIGKILL), tmp_path, {})
-    assert reason.endswith(") was killed by the kernel because the memory of its cgroup ran out")
+    assert reason.endswith(") was killed by the kernel because its cgroup reached its memory limit")
     reason = parent._describe(0, failure(tmp_path, 0, -signal.SIGSEGV), tmp_path, {})
     assert reason.endswith(") was killed by SIGSEGV")
