@@ -110,7 +110,7 @@ class Job(Ranks):
                     wait_for_workers=False,
                 ),
             )
-            self._store = meet(shared, leads=self.leads, complete=self._is_complete)
+            self._store, _ = meet(shared, leads=self.leads, complete=self._is_complete)
             self.failures = Failures(self._store, self.rank, self.size)
         except TimeoutError as error:
             raise TrainingError(LEADER_IS_MISSING) from error

@@ -26,22 +26,24 @@ LOOK_SECONDS = 0.05
 """Seconds between two looks of the leader for questions."""
 
 
-def meet(store: Store, *, leads: bool, complete: threading.Event) -> Store:
+def meet(store: Store, *, leads: bool, complete: threading.Event) -> tuple[Store, threading.Thread | None]:
     """Return the part of the store that only the processes of this start use. The others wait for the leader.
 
-    The leader answers in a thread until `complete` is set. Raises DistError if the store is gone, and
-    TimeoutError if the leader has not come within `LEADER_SECONDS`.
+    The leader answers in a thread until `complete` is set, which is returned too. Raises DistError if the
+    store is gone, and TimeoutError if the leader has not come within `LEADER_SECONDS`.
     """
+    answering: threading.Thread | None = None
     if leads:
         name = uuid.uuid4().hex
-        threading.Thread(
+        answering = threading.Thread(
             target=_answer, args=(copy_of(store), name, complete), name="torchconsole-meeting", daemon=True
-        ).start()
+        )
+        answering.start()
     else:
         number = store.add(QUESTIONS, 1)
         store.set(f"{QUESTION}/{number}", "")
         name = wait_for(store, f"{ANSWER}/{number}", LEADER_SECONDS).decode()
-    return PrefixStore(name, store)
+    return PrefixStore(name, store), answering
 
 
 def _answer(store: Store, name: str, complete: threading.Event) -> None:

@@ -131,7 +131,7 @@ class ProgramJob(NoJob):
                 wait_for_workers=False,
             )
             shared = PrefixStore(f"torchconsole/{membership.attempt}/program/{number}", store)
-            self._store: Store = meet(shared, leads=self.leads, complete=self._is_complete)
+            self._store, answering = meet(shared, leads=self.leads, complete=self._is_complete)
             self._failures = Failures(self._store, self.rank, self.size)
         except TimeoutError as error:
             raise TrainingError(LEADER_IS_MISSING) from error
@@ -140,7 +140,7 @@ class ProgramJob(NoJob):
                 f"process {self.rank} cannot meet the others at {membership.host}:{port} (the port after "
                 f"MASTER_PORT without torchrun): {first_line(error)}"
             ) from error
-        self._threads: list[threading.Thread] = []
+        self._threads = [] if answering is None else [answering]
         self._over = threading.Event()
         if self.leads:
             self.start_thread("meeting", self._await_others)
@@ -262,6 +262,7 @@ class ProgramJob(NoJob):
         if self._queue is not None:
             self._queue.close()
         if self.leads:
+            self._is_complete.set()
             with contextlib.suppress(dist.DistError):
                 self._store.set(STOP, "")
                 for rank in range(1, self.size):

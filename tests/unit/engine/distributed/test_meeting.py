@@ -15,7 +15,7 @@ def start(store: Store, size: int) -> list[Store]:
     complete = threading.Event()
 
     def join(rank: int) -> None:
-        found[rank] = meet(store.clone(), leads=rank == 0, complete=complete)  # type: ignore[attr-defined]
+        found[rank], _ = meet(store.clone(), leads=rank == 0, complete=complete)  # type: ignore[attr-defined]
 
     threads = [threading.Thread(target=join, args=(rank,)) for rank in reversed(range(size))]
     for thread in threads:

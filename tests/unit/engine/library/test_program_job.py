@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.distributed import DistNetworkError, TCPStore
+from torch.distributed import DistNetworkError, Store, TCPStore
 from torch.optim import SGD
 
 from tests.support.program_user import wait_until
+from torchconsole.engine.distributed import meeting, program_job
 from torchconsole.engine.distributed.failures import own_name
 from torchconsole.engine.distributed.program_job import ALONE, ProgramJob
 from torchconsole.engine.library.watched_run import ProgramStopped, WatchedRun
@@ -23,15 +24,25 @@ from torchconsole.engine.run.membership import Membership
 from torchconsole.engine.session.event_queue import Nowhere
 from torchconsole.engine.training.command_queue import CommandQueue
 
+Join = Callable[[int], ProgramJob]
+
 
 @pytest.fixture
-def jobs() -> Iterator[list[ProgramJob]]:
-    """Two processes, here in one, that a launcher with a store has started."""
+def before() -> list[threading.Thread]:
+    """The threads before this test. Other tests may have left some."""
+    return threading.enumerate()
+
+
+@pytest.fixture
+def join(before: list[threading.Thread]) -> Join:
+    """Make one of two processes, here in one, that a launcher with a store has started."""
     store = TCPStore("127.0.0.1", 0, 1, is_master=True, wait_for_workers=False)
+    return lambda rank: ProgramJob(Membership(rank, 2, rank, 2, "127.0.0.1", store.port, "0", True, False))
 
-    def join(rank: int) -> ProgramJob:
-        return ProgramJob(Membership(rank, 2, rank, 2, "127.0.0.1", store.port, "0", True, False))
 
+@pytest.fixture
+def jobs(join: Join) -> Iterator[list[ProgramJob]]:
+    """Both processes."""
     with ThreadPoolExecutor(2) as pool:
         made = list(pool.map(join, range(2)))
     yield made
@@ -40,9 +51,9 @@ def jobs() -> Iterator[list[ProgramJob]]:
 
 
 def new_threads(before: list[threading.Thread]) -> list[str]:
-    """Return the threads that wait in the store. Other tests may have left some."""
+    """Return the names of the threads of torchconsole that have been started since."""
     names = [thread.name for thread in threading.enumerate() if thread not in before]
-    return [name for name in names if name in ("torchconsole-agreement", "torchconsole-stop")]
+    return [name for name in names if name.startswith("torchconsole-")]
 
 
 def test_a_process_that_is_to_end_has_the_first_one_stop_all(jobs: list[ProgramJob]) -> None:
@@ -52,17 +63,35 @@ def test_a_process_that_is_to_end_has_the_first_one_stop_all(jobs: list[ProgramJ
     wait_until(lambda: reasons == ["SIGTERM"], "the stop")
 
 
-def test_nothing_waits_in_the_store_after_the_end(jobs: list[ProgramJob]) -> None:
+def test_nothing_waits_in_the_store_after_the_end(
+    jobs: list[ProgramJob], before: list[threading.Thread]
+) -> None:
     reasons: list[str] = []
-    before = threading.enumerate()
     jobs[0].watch_for_stop(reasons.append)
     for job in jobs:
         job.channel(CommandQueue())
-    assert len(new_threads(before)) == 2
+    wait_until(lambda: len(new_threads(before)) == 2, "the end of the meeting")
+    assert {*new_threads(before)} == {"torchconsole-agreement", "torchconsole-stop"}
     for job in jobs:
         job.close()
     assert new_threads(before) == []
     assert reasons == []
+
+
+def test_nothing_waits_in_the_store_for_a_process_that_never_came(
+    join: Join, before: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer_slowly(store: Store, _name: str, complete: threading.Event) -> None:
+        complete.wait()
+        for _ in range(1000):
+            store.check(["question/1"])
+
+    monkeypatch.setattr(meeting, "_answer", answer_slowly)
+    job = join(0)
+    assert {*new_threads(before)} == {"torchconsole-meeting"}
+    monkeypatch.setattr(program_job, "STORE_SECONDS", 0.0)
+    job.close()
+    assert new_threads(before) == []
 
 
 def test_the_process_that_has_failed_is_named_by_the_one_that_misses_it(jobs: list[ProgramJob]) -> None:
