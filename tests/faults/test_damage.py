@@ -6,6 +6,8 @@ import io
 import json
 import os
 import random
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 import torch
 
 from tests.support.fault_counts import count, every
-from tests.support.fault_runs import Runs
+from tests.support.fault_runs import Runs, is_being_written
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.run.checkpoints import FORMAT_VERSION, Manifest, fingerprint, read_manifest
 from torchconsole.engine.run.names import MANIFEST_FILE, STATE_FILE
@@ -150,6 +152,21 @@ def test_the_refusal_of_another_models_checkpoint_lists_the_differing_keys(runs:
     runs.change(folder, f"model.name={runs.subject}:Net", "model.hidden=", "model.width=7")
     assert "conv.weight is 6x3x3x3 instead of 7x3x3x3" in runs.fail(folder, "--resume")
     tally("checkpoints of 2 other models: missing, unexpected and mismatched keys listed")
+
+
+def test_a_log_has_all_lines_when_the_last_process_has_ended(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    assert not is_being_written(log)
+    last_words = [sys.executable, "-c", "input(); print('Traceback')"]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(last_words, stdin=subprocess.PIPE, stdout=output) as process,
+    ):
+        output.close()
+        assert is_being_written(log)
+        process.communicate(b"\n")
+    assert not is_being_written(log)
+    assert log.read_bytes() == b"Traceback\n"
 
 
 def test_a_newer_format_is_refused_by_its_version(tmp_path: Path, tally: Tally) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tests.support.runs import make_folder
+from tests.support.runs import make_folder, wait_until
 from tests.support.zygote import KILL, Zygote
 from torchconsole.engine.config.loading import read_preset, set_key, validate, write_preset
 from torchconsole.engine.config.user_code import trust
@@ -103,9 +103,11 @@ class Runs:
 
     def fail(self, folder: RunFolder, *options: str, **how: Any) -> str:
         """Run a run that must fail; returns the recorded reason."""
-        # A loader worker of a run that was killed before may have printed one as it ended.
+        # A data loader worker of a run that was killed before may still print one as it ends.
+        wait_until(lambda: not is_being_written(folder.log_file), "the last process of the run before")
         before = folder.log_file.stat().st_size if folder.log_file.exists() else 0
         assert self._zygote.run(folder, *options, **how) in (1, 2), folder.log_file.read_text()
+        wait_until(lambda: not is_being_written(folder.log_file), "the last process of the run")
         assert b"Traceback" not in folder.log_file.read_bytes()[before:]
         return folder.load_record().reason
 
@@ -114,6 +116,19 @@ class Runs:
         status = self._zygote.run(folder, "--resume", script=script)
         assert status == 0, folder.log_file.read_text()
         return outcome_of(folder)
+
+
+def is_being_written(log: Path) -> bool:
+    """Whether it is the output of a process that is running: a worker, or one of its data loader workers."""
+    outputs = Path("/proc").glob("[0-9]*/fd/[12]")
+    return log.exists() and any(_is_same(output, log) for output in outputs)
+
+
+def _is_same(output: Path, log: Path) -> bool:
+    try:
+        return output.samefile(log)
+    except OSError:  # the process has ended or is another user's, or its output is no file
+        return False
 
 
 def outcome_of(folder: RunFolder) -> Outcome:
