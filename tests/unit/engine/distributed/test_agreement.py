@@ -193,9 +193,10 @@ def test_a_rank_that_has_left_is_not_waited_for(store: Store) -> None:
 def test_a_rank_goes_on_alone_when_the_first_one_has_ended(store: Store) -> None:
     """The first one has opened a round, but its training ends before the others have answered."""
     commands = CommandQueue()
-    leader, follower = LeaderQueue(commands, store, 2), FollowerQueue(store.clone(), 1)
+    leader = LeaderQueue(commands, store, 2)
     commands.put("late", SetLearningRate(factor=0.5), "test")
-    assert leader.is_quiet()
+    assert leader.is_quiet()  # nobody is there yet who could answer at once
+    follower = FollowerQueue(store.clone(), 1)
     leader.close()
     assert all(follower.is_quiet() for _ in range(10))
     follower.close()
