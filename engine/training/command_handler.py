@@ -62,6 +62,7 @@ class Loop(Protocol):
     def learning_rate(self) -> Rate: ...
     @property
     def ended(self) -> bool: ...
+    def count_left_out(self) -> int: ...
     def emit(self, event: Event) -> None: ...
     def begin_phase(self, phase: PhaseName) -> None: ...
     def evaluate(self, reason: Literal["schedule", "command"]) -> Metrics | None: ...
@@ -104,7 +105,8 @@ class CommandHandler:
         self._loop = loop
         self._commands = commands
         self._paused = False
-        self._steps_left: int | None = None
+        self._last_step: int | None = None
+        self._left_out = 0
         self._profile = profile
         self._obey_clock = obey_clock
 
@@ -123,13 +125,24 @@ class CommandHandler:
                 self._loop.checkpoints.save("last")
                 saved = progress.revision
 
+    def _count_steps(self) -> int:
+        """Count the steps that had an effect; the host waits for the device here.
+
+        Boundaries are not counted: an epoch also ends with one, and so does a step that the scaler skips.
+        """
+        self._left_out = self._loop.count_left_out()
+        return self._loop.state.progress.step - self._left_out
+
     @property
     def _is_pause_due(self) -> bool:
-        return self._steps_left == 0
+        last = self._last_step
+        # Steps may have been left out since the last look: only where the pause seems due is that read.
+        if last is None or self._loop.state.progress.step - self._left_out < last:
+            return False
+        return self._count_steps() >= last
 
     def _is_quiet_before_pause(self) -> bool:
         """See `Channel.is_quiet`, while there are steps until a pause, in each process as many."""
-        self._steps_left = (self._steps_left or 1) - 1
         if not self._is_pause_due:
             return self._channel.is_quiet()
         self._channel.begin_here()
@@ -186,7 +199,7 @@ class CommandHandler:
 
     @_execute.register
     def _(self, command: cmd.TrainSteps, request: Request) -> Outcome:
-        self._steps_left = command.steps
+        self._last_step = self._count_steps() + command.steps
         self.is_quiet = self._is_quiet_before_pause
         detail = f"{counted(command.steps, 'step')}, then a pause"
         return Outcome(detail, then=self._unpause() if self._paused else None)
@@ -246,7 +259,10 @@ class CommandHandler:
 
     @_execute.register
     def _(self, command: cmd.RollBack, request: Request) -> Outcome:
+        before = self._count_steps()
         outcome = self._loop.roll_back(command.checkpoint)
+        if self._last_step is not None:  # as many steps are left until the pause as before
+            self._last_step += self._count_steps() - before
         self._loop.begin_phase("paused" if self._paused else "training")
         return outcome
 
@@ -264,7 +280,7 @@ class CommandHandler:
 
     def _pause(self) -> Event:
         self._paused = True
-        self._steps_left, self.is_quiet = None, self._channel.is_quiet
+        self._last_step, self.is_quiet = None, self._channel.is_quiet
         self._loop.stop_clock()
         self._loop.begin_phase("paused")
         return RunPaused(step=self._loop.state.progress.step)

@@ -73,8 +73,11 @@ class LossMeter:
 
         All processes that train together must do so at the same step.
         """
-        if not self._waiting:
-            return
+        if self._waiting:
+            self._collect_losses()
+        self._collect_marks()  # there may be one when no loss is waiting: it follows its loss
+
+    def _collect_losses(self) -> None:
         losses, counts, steps = zip(*self._waiting, strict=True)
         self._waiting = []
         own = torch.stack(losses).tolist() if len(losses) > 1 else [losses[0].item()]
@@ -87,7 +90,6 @@ class LossMeter:
             for total in (self._interval, self._epoch):
                 total[0] += loss * count
                 total[1] += count
-        self._collect_marks()
 
     def state_dict(self) -> dict[str, Any]:
         """Return sums and counts for a checkpoint. The host waits for the device here, once a save."""

@@ -72,12 +72,14 @@ class NonfiniteCheck:
         self._skips = policy == "skip"
         self._meter = meter
         self._progress = progress
+        self._left_out = 0
 
     def take_steps(self) -> list[int]:
         """Return the steps, each once, whose loss was not finite, and count those that were left out."""
         steps = self._meter.take_nonfinite()
         if self._skips:
             self._progress.skipped += len(steps)
+            self._left_out += len(steps)
         return steps
 
     def judge(self, steps: list[int]) -> None:
@@ -100,6 +102,15 @@ class NonfiniteCheck:
             return ""
         why = "were skipped, since they were" if skipped > 1 else "was skipped, since it was"
         return f"; {counted(skipped, 'step')} {why} not finite"
+
+    def count_left_out(self) -> int:
+        """Return how many of the steps that this process has counted had no effect.
+
+        Steps that the scaler skips are not counted at all. The host waits for the device here, and all
+        processes that train together must call this at the same step.
+        """
+        self.check_now()
+        return self._left_out
 
     def check_now(self) -> None:
         """Read every loss and judge them: what stops the run must not be saved first.

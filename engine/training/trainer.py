@@ -86,6 +86,7 @@ class Trainer:
         self.phases = StepPhases(setup.device, setup.log_every, setup.ranks, is_compiled=training.compile)
         self._step = TrainingStep(setup, state.progress, state.meter, self.phases)
         self._nonfinite = NonfiniteCheck(training.nonfinite, state.meter, state.progress)
+        self.count_left_out = self._nonfinite.count_left_out
         self._evaluator = Evaluator(setup, state.progress, commands, lambda event: self.emit(event))
         self._limits = Limits(setup.preset, state.early_stopping, own_clock=setup.ranks.is_alone)
         self._profile = LiveProfile(

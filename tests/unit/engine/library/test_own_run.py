@@ -26,12 +26,16 @@ from torchconsole.engine.protocol.commands import (
     RunEvaluation,
     SaveCheckpoint,
     StopRun,
+    TrainSteps,
+    UnpauseRun,
 )
 from torchconsole.engine.protocol.events import (
     CommandApplied,
     CommandRejected,
     EpochCompleted,
     EvaluationCompleted,
+    Event,
+    RunPaused,
     RunStarted,
 )
 from torchconsole.engine.protocol.points import MetricsPoint
@@ -133,6 +137,32 @@ def test_a_stop_needs_no_break_and_the_program_goes_on_behind_the_with(host: Mem
     assert [folder.name for folder in list_checkpoints(host.folder.checkpoints)] == ["step-00000002"]
     assert host.outcome is not None
     assert (host.outcome.status, host.outcome.reason) == ("stopped", "enough")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("steps_per_epoch", [1, 3])
+def test_the_end_of_an_epoch_is_no_step_of_those_until_a_pause(
+    host: MemoryHost, steps_per_epoch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, optimizer = parts()
+    after_pause = {7: TrainSteps(), 8: TrainSteps(), 9: TrainSteps(steps=2), 11: UnpauseRun()}
+    paused = []
+    emit = host.events.emit
+
+    def answer_pauses(event: Event) -> None:
+        emit(event)
+        if isinstance(event, RunPaused):
+            paused.append(event.step)
+            host.send(after_pause.get(event.step, UnpauseRun()))
+
+    monkeypatch.setattr(host.events, "emit", answer_pauses)
+    with own_run(host) as run:
+        run.keep(model=model, optimizer=optimizer)
+        for _ in run.epochs(15 // steps_per_epoch):
+            for _ in run.steps(range(steps_per_epoch)):
+                if run.step == 1:
+                    host.send(TrainSteps(steps=5))
+                step(model, optimizer)
+    assert paused == [7, 8, 9, 11]
 
 
 def test_a_held_lr_is_in_force_and_no_scheduler_sees_it(host: MemoryHost) -> None:

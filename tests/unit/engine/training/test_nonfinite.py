@@ -13,6 +13,7 @@ from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.run.checkpoints import list_checkpoints
 from torchconsole.engine.training.checkpoint import newest_valid
+from torchconsole.engine.training.meter import CAPACITY, LossMeter
 from torchconsole.engine.training.nonfinite import NonfiniteGuard
 
 PLAIN = ("model.dropout=0.0", "early_stopping=", 'optimizer={name="SGD", lr=0.1}', "schedule=[]")
@@ -94,6 +95,16 @@ def test_weights_that_are_not_finite_are_never_saved(session: MakeSession) -> No
         steered.trainer.run()
     steered.manager.flush()
     assert list_checkpoints(steered.checkpoints) == []
+
+
+def test_a_skipped_step_is_known_at_once_when_its_loss_was_read_before() -> None:
+    """The losses are read when many are waiting, which may be in the middle of a step."""
+    meter = LossMeter(leave_out=True)
+    for step in range(1, CAPACITY + 1):
+        meter.add(torch.tensor(1.0), 1, step)
+    meter.mark(torch.tensor(True), CAPACITY)
+    meter.collect()
+    assert meter.take_nonfinite() == [CAPACITY]
 
 
 def test_a_run_that_only_overflows_ends_with_the_reason(session: MakeSession) -> None:

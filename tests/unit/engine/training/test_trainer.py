@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.support.runs import wait_until
-from tests.support.sessions import MakeSession, Session, during_step
+from tests.support.sessions import MakeSession, ObservedLoss, Session, during_step
 from torchconsole.engine.errors import ComponentError, TrainingError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
@@ -229,6 +230,48 @@ def test_the_last_command_decides_when_the_pause_begins(
     run.trainer.run()
     assert paused[0] == at
     assert paused[1:] == ([8] if isinstance(commands[0], cmd.PauseRun) else [])
+
+
+@pytest.mark.parametrize("log_every", [1, 100])
+@pytest.mark.parametrize(
+    ("preset", "at"),
+    [
+        ("training.precision=fp16", [4, 5]),  # the scaler's skipped steps are not numbered
+        ('optimizer={name="AdamW", fused=true}', [6, 8]),
+        ('optimizer={name="Adagrad"}', [6, 8]),
+    ],
+    ids=["by the scaler", "on the device", "on the host"],
+)
+def test_skipped_steps_do_not_count_as_steps_until_a_pause(
+    session: MakeSession, preset: str, at: list[int], log_every: int
+) -> None:
+    run = session("training.epochs=1", "training.nonfinite=skip", preset, f"training.log_every={log_every}")
+    batches = itertools.count(1)
+
+    def spoil(step: int, loss: Tensor) -> Tensor:
+        return loss * float("inf") if next(batches) in (2, 5, 7) else loss
+
+    run.setup.loss_fn = ObservedLoss(run, spoil)
+    run.commands.put("", cmd.TrainSteps(steps=3), "")  # it is applied after the first step
+    paused = pauses(run, {at[0]: cmd.TrainSteps()})
+    run.trainer.run()
+    assert paused == at
+    assert next(batches) == 9
+
+
+def test_a_roll_back_leaves_as_many_steps_until_a_pause(session: MakeSession) -> None:
+    run = session("training.epochs=1")
+    script = {2: [cmd.SaveCheckpoint(), cmd.TrainSteps(steps=9)], 8: [cmd.RollBack(checkpoint="2")]}
+
+    def hand_in(point: MetricsPoint) -> None:
+        for command in script.pop(point.step, []):
+            run.commands.put("", command, "")
+
+    run.event_queue.on_log = hand_in
+    paused = pauses(run, {})
+    run.trainer.run()
+    assert [point.step for point in run.event_queue.points] == [*range(1, 9), *range(3, 6)]
+    assert paused == [5]
 
 
 def test_a_stop_saves_and_rejects_later_commands(session: MakeSession) -> None:
