@@ -24,7 +24,7 @@ from torch.distributed.fsdp import (
     fully_shard,
 )
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from torchconsole.engine.components.penalty import build_penalty
 from torchconsole.engine.components.shards import SHARDS, fill, local, take_shards
@@ -210,6 +210,9 @@ def _is_like(value: object, weight: Tensor) -> bool:
 def _shard_optimizer(job: Job, setup: TrainingSetup, before: dict[int, str]) -> None:
     """Have the optimizer train the sharded parameters, and shard what the leader's knows of each."""
     optimizer, after = setup.optimizer, dict[str, Any](setup.model.named_parameters())
+    if isinstance(optimizer, SGD):
+        for group in (optimizer.defaults, *optimizer.param_groups):
+            group["fused"] = False  # torch has no fused step of it for sharded weights
     known = dict(optimizer.state)
     optimizer.state.clear()
     for group in optimizer.param_groups:

@@ -219,7 +219,7 @@ async def test_the_users_keys_replace_ours_everywhere(monkeypatch: pytest.Monkey
 
 NAMED, _ = read_user_keys({
     "pane_search": "f9", "view": "f4", "pane_order": "f8", "pane_delete": "f6", "pane_log": "L", "pause": "b",
-    "cursor_left": "alt+left", "zoom_in": "z", "next_match": "f10", "evaluate": "E", "pane_classes": "ctrl+k",
+    "cursor_left": "alt+left", "zoom_in": "z", "next_match": "f10", "evaluate": "B", "pane_classes": "ctrl+k",
 })  # fmt: skip
 
 
@@ -228,7 +228,7 @@ async def test_hints_in_panes_name_the_users_keys(monkeypatch: pytest.MonkeyPatc
     async with watching(ScriptedRun(*BEGINNING), size=(120, 40)) as console:
         await console.shows("1 charts  L log", "ctrl+k classes")
         await console.press("ctrl+k")
-        await console.shows("`E` evaluates now")
+        await console.shows("`B` evaluates now")
         await console.press("L")
         await console.shows("f4 view  f9 search")
         await console.press("f9")

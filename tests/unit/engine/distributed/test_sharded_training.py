@@ -22,6 +22,7 @@ from torchconsole.engine.errors import ComponentError
         ("training.precision=fp32", "training.clip_norm=1.0"),
         ("training.precision=fp32", "training.clip_norm=0.1", "training.clip_norm_type=inf"),
         ("training.precision=bf16", "training.grad_accum_steps=2", "training.nonfinite=skip"),
+        ("training.precision=fp32", "optimizer={name='SGD', lr=0.05, momentum=0.9}"),
     ],
 )
 def test_losses_equal_those_of_the_whole_model(tmp_path: Path, overrides: tuple[str, ...]) -> None:
