@@ -17,19 +17,25 @@ from torchconsole.engine.distributed.backend_messages import in_words
 from torchconsole.engine.distributed.diagnosis import Beat
 from torchconsole.engine.distributed.watch import BEAT
 from torchconsole.engine.errors import JobError, TorchconsoleError
-from torchconsole.engine.run.membership import UNTOLD
+from torchconsole.engine.run.membership import BEFORE_TRAINING, UNTOLD
 from torchconsole.engine.run.memory_kills import explain_kill, read_counters
 from torchconsole.engine.text import error_summary, first_line
+from torchconsole.engine.training.command_queue import Terminated
 
 log = logging.getLogger(__name__)
 
-FAILED, LOST = "failed", "lost"
+FAILED, LOST, STOPPED = "failed", "lost", "stopped"
+
+LEADER_STOPPED = f"process 0 was stopped {BEFORE_TRAINING}"
 
 FIRST = "first failure"
 """The key of the failure that was reported first."""
 
 LOSS_SECONDS = 5.0
 """How long to find out which process has ended: the others say that they miss one too."""
+
+LAUNCHER_SECONDS = 3.0
+"""How long a launcher may take to end the other processes after one."""
 
 LOOK_SECONDS = 0.05
 
@@ -85,6 +91,9 @@ class Failures:
             place = place_in_user_code(error)
             self.report(f"{error_summary(error)} ({place})" if place else error_summary(error))
             raise
+        except Terminated:
+            self.report_stop()
+            raise
 
     def report(self, reason: str) -> None:
         """Tell the others why this process fails."""
@@ -92,6 +101,24 @@ class Failures:
             text = f"{own_name(self._rank)}: {reason}"
             self._store.set(f"{FAILED}/{self._rank}", text)
             self._store.compare_set(FIRST, "", text)
+
+    def report_stop(self) -> None:
+        """Tell the others that a stop ends this process, and that they are not to wait for it."""
+        with contextlib.suppress(dist.DistError, RuntimeError):  # nobody is there to be told any more
+            self._store.set(STOPPED, "")
+
+    def raise_end(self) -> None:
+        """Raise JobError if the first process was stopped, or any process has failed. Raises DistError.
+
+        A launcher on this machine knows more, and ends this process meanwhile.
+        """
+        if reason := self.first(self._store) or (LEADER_STOPPED if self.has_stopped(self._store) else ""):
+            time.sleep(LAUNCHER_SECONDS)
+            raise JobError(reason)
+
+    def has_stopped(self, store: Store) -> bool:
+        """Whether a stop has ended the first process alone. Raises DistError."""
+        return store.check([STOPPED])
 
     def accuse(self, verdict: str) -> None:
         """Tell all which process hangs: it may be one that cannot find out itself. Raises DistError."""

@@ -149,8 +149,8 @@ class Job(Ranks):
         self._is_complete.set()
 
     def receive(self) -> Plan:
-        """Wait for the leader's plan."""
-        plan = Plan.model_validate_json(wait_for(self._store, PLAN))
+        """Wait for the leader's plan. Raises JobError if the leader ends before it has one."""
+        plan = Plan.model_validate_json(wait_for(self._store, PLAN, look=self.failures.raise_end))
         self._finds_unused = plan.finds_unused
         return plan
 
@@ -204,6 +204,11 @@ class Job(Ranks):
         if minutes is not None:
             self._store.set(MINUTES, str(minutes))
 
+    @property
+    def trains(self) -> bool:
+        """Whether the preparation is over."""
+        return self._watch is not None and self._watch.watched is not None
+
     def watch_training(self, progress: Progress, commands: CommandQueue) -> None:
         """Watch how far the training is: the preparation is over."""
         assert self._watch is not None
@@ -220,7 +225,8 @@ class Job(Ranks):
 
     def ask_to_stop(self, reason: str) -> None:
         """Have the leader stop all processes."""
-        self._store.set(STOP, reason)
+        with contextlib.suppress(dist.DistError):  # it has ended
+            self._store.set(STOP, reason)
 
     def watch_for_stop(self, stop: Callable[[str], object]) -> None:
         """Call `stop` with the reason, in a thread, once another process asks for it."""

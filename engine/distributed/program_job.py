@@ -80,6 +80,9 @@ class NoJob:
         """
         return reason
 
+    def report_stop(self) -> None:
+        """Tell the others that a stop has ended this process before its first step."""
+
     def check_group(self) -> None:
         """Warn at the first step if the processes train apart."""
 
@@ -243,6 +246,10 @@ class ProgramJob(NoJob):
             return self._failures.why_lost(cause)
         self._failures.report(reason)
         return f"{own_name(self.rank)}: {reason}"
+
+    def report_stop(self) -> None:
+        """See `NoJob`."""
+        self._failures.report_stop()
 
     def check_group(self) -> None:
         """See `NoJob`."""

@@ -23,7 +23,7 @@ from torch._C._distributed_c10d import Store
 from torch.distributed import DistError
 
 from torchconsole.engine.distributed.diagnosis import Beat, find_place, why_stuck
-from torchconsole.engine.distributed.failures import Failures
+from torchconsole.engine.distributed.failures import LEADER_STOPPED, Failures
 from torchconsole.engine.distributed.watch import BEAT
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class ProgramWatch:
         self._thread = threading.get_ident()
         self._number = 0
         self._mark = going()
+        self._first_step = self._mark.step
         self._still = 0.0
         self._unheard: dict[int, float] = {}
         self._told = False
@@ -101,6 +102,9 @@ class ProgramWatch:
             self._tell_long_wait()
             if self.failure and self._is_stuck():
                 self._end(self.failure)
+                return
+            if self._rank and self._mark.step == self._first_step and self._failures.has_stopped(store):
+                self._end(LEADER_STOPPED)
                 return
         self._say(store, is_over=True)
         self._look(store)

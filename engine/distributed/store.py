@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from torch._C._distributed_c10d import Store
@@ -14,8 +15,10 @@ SHORTEST_WAIT, LONGEST_WAIT = 0.0005, 0.05
 FOREVER = timedelta(days=365)
 
 
-def wait_for(store: Store, key: str, seconds: float = math.inf) -> bytes:
-    """Return the value of `key` once it is set; signal handlers run meanwhile.
+def wait_for(
+    store: Store, key: str, seconds: float = math.inf, look: Callable[[], object] = lambda: None
+) -> bytes:
+    """Return the value of `key` once it is set; signal handlers run meanwhile, and `look` again and again.
 
     Raises DistNetworkError if the store is gone, and TimeoutError after so many seconds.
     """
@@ -23,6 +26,7 @@ def wait_for(store: Store, key: str, seconds: float = math.inf) -> bytes:
     while not store.check([key]):
         if time.monotonic() > deadline:
             raise TimeoutError(key)
+        look()
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_WAIT)
     return store.get(key)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import torch.distributed as dist
+
 from torchconsole.engine.distributed.program_job import NoJob, ProgramJob
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.library.watched_run import WatchedRun
@@ -22,7 +24,8 @@ from torchconsole.engine.training.command_queue import CommandQueue
 class FollowingHost:
     """A process that has no run, and does what the first process is told. Satisfies own_host.Host.
 
-    A signal that ends this process stops all of them; a second one ends it at once.
+    A signal that ends this process stops all of them; a second one ends it at once, and so does the first one
+    before the program's first step and its process group: the first process may be gone then.
     """
 
     def __init__(self, job: ProgramJob, *, resumes: bool = False) -> None:
@@ -37,7 +40,7 @@ class FollowingHost:
         self._retire: Callable[[], object] | None = None
         self._is_adopted = False
         self._before: dict[int, object] = {}
-        self._handle_signals(job)
+        self._ask_to_stop = job.ask_to_stop
 
     @property
     def ends_with_loop(self) -> bool:
@@ -55,6 +58,7 @@ class FollowingHost:
     def watch(self, run: WatchedRun, retire: Callable[[], object]) -> None:
         """Note what watches the program until it says itself what it does, and how to end that."""
         self.run, self._retire = run, retire
+        self._handle_signals()
         self.job.watch(lambda: self.run.progress, self.commands, self._end)
 
     def adopt(self, loop: WatchedRun) -> None:
@@ -69,6 +73,8 @@ class FollowingHost:
             self._is_adopted = True
             self._retire()
         self.run = loop
+        if self._retire is None:
+            self._handle_signals()
 
     def close(self, outcome: RunFinished | RunFailed) -> None:
         """Leave the process as it was: the first one reports how the loop has ended."""
@@ -87,14 +93,16 @@ class FollowingHost:
         if self._retire is None:
             raise SystemExit(self.exit_status) from None
 
-    def _handle_signals(self, job: ProgramJob) -> None:
+    def _handle_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may set handlers
 
         def stop(number: int, _frame: FrameType | None) -> None:
             signal.signal(number, signal.SIG_DFL)
             self.exit_status = 128 + number
-            job.ask_to_stop(signal.Signals(number).name)
+            self._ask_to_stop(signal.Signals(number).name)
+            if not (self.run.has_begun or dist.is_initialized()):
+                signal.raise_signal(number)
 
         for number in STOP_SIGNALS:
             before = signal.getsignal(number)

@@ -19,6 +19,12 @@ RESTARTED = "TORCHCONSOLE_RESTARTED"
 UNTOLD = "has ended"
 """Part of the reason of a run if a process of several could not say why it ended."""
 
+BEFORE_TRAINING = "before the training began"
+"""End of the reason of a run that a signal has stopped before its first step."""
+
+STOP_NOTE = "TORCHCONSOLE_STOP_NOTE"
+"""Variable of the processes that a parent has started: the file that it makes when somebody stops the run."""
+
 NOT_GONE_ON, NOT_HEARD_OF = "not gone on for", "not been heard of for"
 """Parts of the reason of a run if a process of several hangs: the others have found that out."""
 

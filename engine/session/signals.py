@@ -16,6 +16,7 @@ from types import FrameType
 
 from torchconsole.engine.protocol.commands import SaveCheckpoint, StopRun
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
+from torchconsole.engine.run.membership import BEFORE_TRAINING
 from torchconsole.engine.run.process_signals import DO_NOTHING, handle, ignore
 from torchconsole.engine.training.command_queue import INSIST_SECONDS, Abandoned, CommandQueue, Terminated
 from torchconsole.engine.user_folders import user_name
@@ -85,6 +86,11 @@ class Signals:
         finally:
             self._raises = False
 
+    @property
+    def ends_preparation(self) -> bool:
+        """Whether a signal would end the preparation now."""
+        return self._raises
+
     def end(self, reason: str) -> None:
         """Stop the run like SIGTERM does, from any thread, for a reason that comes from inside."""
         self._reason = reason
@@ -98,7 +104,7 @@ class Signals:
 
     def _check(self) -> None:
         if self._name:
-            raise Terminated(f"{self._name} before the training began")
+            raise Terminated(f"{self._name} {BEFORE_TRAINING}")
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         """Act on the first signal and ignore later ones: a stop is under way already, and since handlers can
@@ -140,7 +146,7 @@ class Signals:
         if self._raises:
             self._check()
             if commands.insists:
-                raise Terminated(f"{name} before the training began")
+                raise Terminated(f"{name} {BEFORE_TRAINING}")
         if commands.waits_since is not None and now - commands.waits_since >= BATCH_SECONDS:
             raise Terminated(f"{name} while waiting for data")
         if commands.insists and commands.running_user_code.is_entered and now >= self._next_interruption:

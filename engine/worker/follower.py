@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Train as one of several processes; return the exit status."""
     faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a terminal sends it to all processes, and one tells it
     name_user()
     raise_file_limit()
     membership = read_membership(os.environ)
@@ -157,17 +158,18 @@ def _trust(preset: Preset) -> None:
 def _forward_signals(job: Job) -> None:
     """Have the leader stop all processes when this one is to end. A signal that insists ends it at once.
 
-    With ctrl+c, the terminal sends one to all processes, and torchrun sends it on to them.
+    With ctrl+c, the terminal sends one to all processes, and torchrun sends it on to them. Before the
+    training, there is nothing to wait for: the leader may be gone.
     """
     asked: list[float] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         asked.append(time.monotonic())
-        if asked[-1] - asked[0] >= INSIST_SECONDS:
+        if len(asked) == 1:
+            job.ask_to_stop(signal.Signals(number).name)
+        if not job.trains or asked[-1] - asked[0] >= INSIST_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        elif len(asked) == 1:
-            job.ask_to_stop(signal.Signals(number).name)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

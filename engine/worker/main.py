@@ -14,6 +14,7 @@ import gc
 import io
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -243,7 +244,11 @@ class _Training:
         from torchconsole.engine.distributed.job import Job
 
         def stop(reason: str) -> None:
-            if not self._commands.stop_requested:  # all processes of a job may get the same signal
+            if self._commands.stop_requested:  # all processes of a job may get the same signal
+                return
+            if self._signals.ends_preparation:
+                os.kill(os.getpid(), signal.Signals[reason])
+            else:
                 self._commands.put(f"rank-{reason}", StopRun(reason=reason), by=reason)
 
         job = Job(membership)
@@ -277,15 +282,16 @@ class _Training:
         with _limits_of_import():
             from torchconsole.engine.worker.script import run_script
 
-        return run_script(
-            script,
-            self._place,
-            self._commands,
-            self._event_queue,
-            self._signals,
-            resume=resume,
-            end=self._end_program,
-        )
+        with telling_loss_from_stop():
+            return run_script(
+                script,
+                self._place,
+                self._commands,
+                self._event_queue,
+                self._signals,
+                resume=resume,
+                end=self._end_program,
+            )
 
     def _end_program(self, reason: str, flush: Callable[[], object]) -> None:
         """End this process, as `_end_at_once` does; `flush` waits until all checkpoints are written."""

@@ -1,8 +1,9 @@
 """The parent of a run's processes, `python -P -m torchconsole.engine.worker.parent FOLDER --processes=N ...`.
 
 Starts the processes with torchrun's agent, the first of which is the worker of the run. Signals go to that
-worker, which stops or saves for all. If a process dies, the agent ends the others, and starts all again up to
-`distributed.max_restarts` times; run.json then says which process has died, and how.
+worker, which stops or saves for all; once it has ended, to those that are left. If a process dies, the agent
+ends the others, and starts all again up to `distributed.max_restarts` times; run.json then says which process
+has died, and how.
 The exit status is that of the first process, or 1.
 """
 
@@ -10,24 +11,27 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import psutil
+
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.script import read_script
 from torchconsole.engine.distributed.backend_messages import in_words
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.liveness import HANDLED_SIGNALS, launched_last, lock_holder
-from torchconsole.engine.run.membership import NOT_GONE_ON, NOT_HEARD_OF, UNTOLD
+from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS, launched_last, lock_holder
+from torchconsole.engine.run.membership import BEFORE_TRAINING, NOT_GONE_ON, NOT_HEARD_OF, STOP_NOTE, UNTOLD
 from torchconsole.engine.run.memory_kills import explain_kill
 from torchconsole.engine.run.registry import moved_to
 
@@ -49,22 +53,31 @@ def main(arguments: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {*HANDLED_SIGNALS, signal.SIGHUP})
     folder = RunFolder(Path(arguments[0]))
     count = int(_option(arguments, "--processes"))
-    threading.Thread(target=_forward_signals, args=(folder,), name="signals", daemon=True).start()
+    with TemporaryDirectory(prefix="torchconsole-") as logs:
+        forwarding = _Forwarding(folder, Path(logs))
+        threading.Thread(target=forwarding.work, name="signals", daemon=True).start()
+        return _run(folder, count, arguments[1:], logs, forwarding.end_starting)
+
+
+def _run(
+    folder: RunFolder, count: int, arguments: list[str], logs: str, end_starting: Callable[[], object]
+) -> int:
+    """Run `count` processes until they end; return the exit status. Call `end_starting` before the first."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
 
-    options = [word for word in arguments[1:] if not word.startswith("--processes=")]
+    options = [word for word in arguments if not word.startswith("--processes=")]
     command = ["-P", "-m", PROCESS, str(folder.path), f"--parent={os.getpid()}", *options]
     is_program = read_script(folder.preset_file) is not None
     restarts = 0 if is_program else read_preset(folder.preset_file).distributed.max_restarts
-    with TemporaryDirectory(prefix="torchconsole-") as logs:
-        config = _config(count, restarts, logs, shows_all=is_program)
-        try:
-            elastic_launch(config, sys.executable)(*command)
-        except ChildFailedError as error:
-            launched = os.getppid() if is_program else os.getpid()  # of a program, the relay
-            return _report(moved_to(folder), error, Path(logs), launched)
+    config = _config(count, restarts, logs, shows_all=is_program)
+    end_starting()
+    try:
+        elastic_launch(config, sys.executable)(*command)
+    except ChildFailedError as error:
+        launched = os.getppid() if is_program else os.getpid()  # of a program, the relay
+        return _report(moved_to(folder), error, Path(logs), launched)
     return 0
 
 
@@ -97,14 +110,59 @@ def _config(count: int, max_restarts: int, logs: str, *, shows_all: bool) -> Lau
     )
 
 
-def _forward_signals(folder: RunFolder) -> None:
-    """Pass the signals of this process on to the worker, as soon as there is one."""
-    while True:
-        number = signal.sigwait(HANDLED_SIGNALS)
-        while not (pid := _worker_of(folder)):
-            threading.Event().wait(RETRY_SECONDS)
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+class _Forwarding:
+    """Passes the signals of this process on. The processes see in a file whether somebody stops the run."""
+
+    def __init__(self, folder: RunFolder, logs: Path) -> None:
+        self._folder = folder
+        self._logs = logs
+        self._note = logs / "stop"
+        self._is_starting = True
+        self._lock = threading.Lock()
+        os.environ[STOP_NOTE] = str(self._note)
+
+    def end_starting(self) -> None:
+        """Pass signals on from now on. Before, a stop ends this process, which has started no other yet."""
+        with self._lock:
+            self._is_starting = False
+
+    def work(self) -> None:
+        """Pass signals on to the worker, as soon as there is one; once it has ended, to the others."""
+        while True:
+            number = signal.sigwait(HANDLED_SIGNALS)
+            stops = number in STOP_SIGNALS
+            if stops:
+                self._note.touch()
+                self._stop_here(number)
+            while not (receivers := _receivers(self._folder)):
+                threading.Event().wait(RETRY_SECONDS)
+            for pid, is_worker in receivers.items():
+                with suppress(ProcessLookupError):
+                    if stops or is_worker:
+                        os.kill(pid, number)
+
+    def _stop_here(self, number: int) -> None:
+        """End the run if none of its processes has been started yet."""
+        with self._lock:
+            if not self._is_starting:
+                return
+            with suppress(OSError, RunError):
+                folder = moved_to(self._folder)
+                reason = f"{signal.Signals(number).name} {BEFORE_TRAINING}"
+                folder.write_record(replace(folder.load_record(), status="stopped", reason=reason))
+            shutil.rmtree(self._logs, ignore_errors=True)
+            os._exit(128 + number)
+
+
+def _receivers(folder: RunFolder) -> dict[int, bool]:
+    """Return the pids that a signal is for, and whether it is the worker's; none while that starts."""
+    if worker := _worker_of(folder):
+        return {worker: True}
+    ranks: dict[int, str] = {}
+    for child in psutil.Process().children():
+        with suppress(psutil.Error, KeyError):  # it has just ended
+            ranks[child.pid] = child.environ()["RANK"]
+    return {} if "0" in ranks.values() else dict.fromkeys(ranks, False)
 
 
 def _worker_of(folder: RunFolder) -> int | None:
@@ -127,7 +185,9 @@ def _report(folder: RunFolder, error: ChildFailedError, logs: Path, launched: in
     log.error("%s", reason)
     with suppress(OSError, RunError):  # the worker removes a run that it refuses to start
         record = folder.read_record()
-        is_told = record.status == "failed" and (failure.exitcode > 0 or UNTOLD not in record.reason)
+        names_none = rank > 0 and record.reason.startswith(f"another process {UNTOLD}")
+        says_why = (failure.exitcode > 0 or UNTOLD not in record.reason) and not names_none
+        is_told = record.status == "failed" and says_why
         is_resumed = launched_last(folder.lock_file) != launched
         if not (is_told or is_resumed or record.status in ("stopped", "finished")):
             folder.write_record(replace(record, status="failed", reason=reason, user_error=False))

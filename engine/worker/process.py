@@ -19,7 +19,7 @@ from torchconsole.engine.config.script import read_script
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
-from torchconsole.engine.run.membership import JOINS, UNTOLD, note_restart
+from torchconsole.engine.run.membership import BEFORE_TRAINING, JOINS, STOP_NOTE, UNTOLD, note_restart
 from torchconsole.engine.run.registry import moved_to
 from torchconsole.engine.session.ending import end
 
@@ -35,8 +35,8 @@ def main(arguments: list[str]) -> int:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     folder = moved_to(RunFolder(Path(path)))
     is_restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    if is_restarted and _has_ended(folder):  # and then another process has failed while it ended itself
-        return 0
+    if is_restarted and (_is_to_stop() or _has_ended(folder)):
+        return 0  # another process has failed while it ended itself
     if os.environ["RANK"] != "0":
         script = read_script(folder.preset_file)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
@@ -51,7 +51,9 @@ def main(arguments: list[str]) -> int:
             return 2
         words = ["--resume"]
     status = lead([str(folder.path), *words])
-    return 0 if status in STOPPED else status  # else the agent would start it again
+    if status in (0, *STOPPED):  # else the agent would start it again
+        return (status or 1) if _leaves_others(folder) else 0
+    return status
 
 
 def _opened(option: str, parent: str) -> str:
@@ -60,6 +62,18 @@ def _opened(option: str, parent: str) -> str:
     if name != "--new":
         return option
     return f"{name}={os.open(f'/proc/{parent}/fd/{number}', os.O_WRONLY)}"
+
+
+def _is_to_stop() -> bool:
+    """Whether the parent was told to stop the run, which may have been between two starts."""
+    return STOP_NOTE in os.environ and Path(os.environ[STOP_NOTE]).exists()
+
+
+def _leaves_others(folder: RunFolder) -> bool:
+    """Whether the run was stopped before its first step, when the others do not know; the agent ends them."""
+    with suppress(RunError):
+        return moved_to(folder).read_record().reason.endswith(BEFORE_TRAINING)
+    return False
 
 
 def _has_ended(folder: RunFolder) -> bool:

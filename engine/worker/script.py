@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def run_script(
     check_agreed_content(script)
     with ExitStack() as preparation:
         preparation.enter_context(signals.ending_preparation())
-        job = _join(commands)
+        job = _join(commands, signals)
         run = WatchedRun(events, commands, place.folder.checkpoints, preparation.close, job)
         instruments = Instruments(run, commands)
         instruments.install()
@@ -134,6 +135,7 @@ def run_script(
                 raise TrainingError(job.explain(str(error), error.__cause__)) from error
             outcome = _stopped(host)
         except Terminated as termination:
+            job.report_stop()
             job.close()
             if job.failure:
                 raise JobError(job.failure) from termination
@@ -159,14 +161,18 @@ def _copy_metrics(host: WorkerHost, run: WatchedRun) -> None:
     ForeignLoggers(lambda metrics: (host.run if drives() else run).add_metrics(metrics), drives).install()
 
 
-def _join(commands: CommandQueue) -> NoJob:
+def _join(commands: CommandQueue, signals: Signals) -> NoJob:
     """Meet the other processes if a launcher started several. Raises RunError, TrainingError."""
     membership = read_membership(os.environ) if os.environ.pop(JOINS, None) else None
     if membership is None:
         return ALONE
 
     def stop(reason: str) -> None:
-        if not commands.stop_requested:  # all processes of a job may get the same signal
+        if commands.stop_requested:  # all processes of a job may get the same signal
+            return
+        if signals.ends_preparation:
+            os.kill(os.getpid(), signal.Signals[reason])
+        else:
             commands.put(f"rank-{reason}", StopRun(reason=reason), by=reason)
 
     job = ProgramJob(membership)

@@ -1,7 +1,8 @@
 """Data of a user's own whose process fails once, as the variable FAULT says: `KIND RANK`.
 
 It fails when the run has its first checkpoint, and leaves a file `failed` then; of the kind `start`, at once.
-Of the kind `prepares` it hangs at once. While there is a file `slow`, no checkpoint is written.
+Of the kind `prepares` it hangs at once, and of the kind `broken` it ends itself at once. While there is a
+file `slow`, no checkpoint is written.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ FAILED = Path("failed")
 CHECKPOINT = "disturbed/checkpoints/last/state.pt"
 
 
-AT_ONCE = {"start": "SIGKILL", "prepares": "hangs"}
+AT_ONCE = {"start": "SIGKILL", "prepares": "hangs", "broken": "exits"}
 
 SLOW = Path("slow")
 
@@ -32,6 +33,7 @@ class Rows(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         os.fsync = slow_fsync
         kind, rank = os.environ.get("FAULT", "none -1").split()
         if os.environ.get("RANK") == rank and kind in AT_ONCE:
+            print("preparing", flush=True)
             fail(AT_ONCE[kind])
 
     def __len__(self) -> int:
@@ -56,6 +58,8 @@ def fail(kind: str) -> None:
     """Fail in one of the ways that real processes do."""
     if kind == "hangs":
         threading.Event().wait()
+    if kind == "exits":
+        os._exit(3)
     if kind == "memory":
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     if kind == "error":

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torchconsole.engine.client.launcher import StartedRun
     from torchconsole.tui.cli.headless_output import HeadlessOutput
 
+LOOK_SECONDS = 0.05
+
 Start = Callable[[], "StartedRun"]
 
 
@@ -53,7 +55,9 @@ async def run_headless(start: Start, output: HeadlessOutput) -> int:
     output.begin(started.folder)
     try:
         await _show_progress(started.folder, output)
-        await asyncio.to_thread(started.process.wait)
+        # A thread that waits would be joined after a second signal.
+        while started.process.poll() is None:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
     except RunError as error:
         if started.refusal() is None:
             return report_error(str(error), status=1)

@@ -28,7 +28,7 @@ def handlers() -> Iterator[None]:
 def test_a_signal_that_comes_twice_at_once_asks_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     ended: list[int] = []
-    job: Any = SimpleNamespace(ask_to_stop=asked.append)
+    job: Any = SimpleNamespace(ask_to_stop=asked.append, trains=True)
     _forward_signals(job)
     send, now = signal.raise_signal, time.monotonic()
     monkeypatch.setattr(signal, "raise_signal", ended.append)
@@ -40,3 +40,19 @@ def test_a_signal_that_comes_twice_at_once_asks_once(monkeypatch: pytest.MonkeyP
     send(signal.SIGTERM)
     assert (asked, ended) == (["SIGINT"], [signal.SIGTERM])
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_before_the_training_a_signal_asks_and_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The leader may be gone, and would not answer."""
+    asked: list[str] = []
+    ended: list[int] = []
+    job: Any = SimpleNamespace(ask_to_stop=asked.append, trains=False)
+    _forward_signals(job)
+    send = signal.raise_signal
+    monkeypatch.setattr(signal, "raise_signal", ended.append)
+    send(number)
+    assert (asked, ended) == ([number.name], [number])
+    assert signal.getsignal(number) is signal.SIG_DFL

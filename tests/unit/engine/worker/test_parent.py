@@ -13,7 +13,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 from tests.support.runs import make_folder
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import note_launch
-from torchconsole.engine.worker.parent import _report
+from torchconsole.engine.run.membership import STOP_NOTE
+from torchconsole.engine.worker import parent
+from torchconsole.engine.worker.parent import _Forwarding, _report
 
 
 def failure(rank: int, exitcode: int, time: int = 1_000) -> ProcessFailure:
@@ -67,6 +69,14 @@ def test_what_the_worker_has_said_itself_stands(tmp_path: Path) -> None:
     assert report(folder, tmp_path, *failures) == (1, "failed", "process 1 on here: no such file")
 
 
+def test_a_process_that_ended_itself_is_named_where_the_worker_knows_of_none(tmp_path: Path) -> None:
+    folder = make_folder(
+        tmp_path, status="failed", reason="another process has ended before the training began"
+    )
+    reason = f"process 1 (pid 101 on {socket.gethostname()}) exited with status 3"
+    assert report(folder, tmp_path / "logs", failure(1, 3)) == (1, "failed", reason)
+
+
 def test_a_worker_that_could_say_nothing_is_named(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "runs", status="running", host=socket.gethostname(), pid=1)
     status, ended, reason = report(folder, tmp_path, failure(0, -signal.SIGKILL))
@@ -100,3 +110,56 @@ def test_a_run_that_somebody_has_resumed_meanwhile_is_left_alone(tmp_path: Path)
 def test_a_run_that_was_refused_and_removed_stays_removed(tmp_path: Path) -> None:
     error = ChildFailedError("python", {0: failure(0, 2)})
     assert _report(RunFolder(tmp_path / "gone"), error, tmp_path, os.getpid()) == 2
+
+
+class EndedError(Exception):
+    """This process would have ended."""
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> list[signal.Signals]:
+    """The signals that the parent gets; after them, the test ends its thread."""
+    monkeypatch.setenv(STOP_NOTE, "")
+    found: list[signal.Signals] = []
+
+    def wait(numbers: object) -> signal.Signals:
+        if not found:
+            raise EndedError("no more signals")
+        return found.pop(0)
+
+    def end(status: int) -> None:
+        raise EndedError(status)
+
+    monkeypatch.setattr(signal, "sigwait", wait)
+    monkeypatch.setattr(os, "_exit", end)
+    return found
+
+
+def test_a_stop_before_the_first_start_ends_the_run(tmp_path: Path, signals: list[signal.Signals]) -> None:
+    """torch is still being imported: nobody else would end the run for seconds."""
+    folder = make_folder(tmp_path / "runs", status="starting")
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    signals.append(signal.SIGINT)
+    with pytest.raises(EndedError, match="130"):
+        _Forwarding(folder, logs).work()
+    record = folder.load_record()
+    assert (record.status, record.reason) == ("stopped", "SIGINT before the training began")
+    assert not logs.exists()
+
+
+def test_signals_reach_the_worker_and_after_its_end_a_stop_reaches_the_others(
+    tmp_path: Path, signals: list[signal.Signals], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[int, int]] = []
+    receivers = [{7: True}, {7: True}, {}, {8: False, 9: False}, {8: False, 9: False}]
+    monkeypatch.setattr(parent, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(parent, "_receivers", lambda folder: receivers.pop(0))
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    signals += [signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM, signal.SIGUSR1]
+    forwarding = _Forwarding(make_folder(tmp_path / "runs"), tmp_path)
+    forwarding.end_starting()
+    with pytest.raises(EndedError, match="no more"):
+        forwarding.work()
+    assert sent == [(7, signal.SIGUSR1), (7, signal.SIGTERM), (8, signal.SIGTERM), (9, signal.SIGTERM)]
+    assert Path(os.environ[STOP_NOTE]).exists()

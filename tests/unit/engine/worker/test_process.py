@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.runs import make_folder
 from torchconsole.engine.protocol.status import ListedStatus
-from torchconsole.engine.run.membership import JOINS, RESTARTED
+from torchconsole.engine.run.membership import BEFORE_TRAINING, JOINS, RESTARTED, STOP_NOTE
 from torchconsole.engine.worker import main as worker
 from torchconsole.engine.worker.process import main
 
@@ -66,3 +66,32 @@ def test_a_run_that_failed_is_resumed_by_all(
     assert folder.load_record().status == "starting"
     with pytest.raises(ReplacedError, match="follower"):
         start(monkeypatch, folder.path, 1)
+
+
+def test_a_run_that_is_to_stop_is_not_started_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, resumed: list[list[str]]
+) -> None:
+    """The parent got the signal between two starts."""
+    folder = make_folder(tmp_path, status="failed", reason="out of memory")
+    (tmp_path / "stop").touch()
+    monkeypatch.setenv(STOP_NOTE, str(tmp_path / "stop"))
+    assert start(monkeypatch, folder.path, 0) == 0
+    assert not resumed
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        (143, f"SIGTERM {BEFORE_TRAINING}", 143),
+        (0, f"stopped {BEFORE_TRAINING}", 1),
+        (143, "SIGTERM", 0),
+        (0, "all epochs done", 0),
+    ],
+)
+def test_the_agent_ends_the_others_only_after_a_stop_that_they_do_not_know(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, reason: str, expected: int
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    monkeypatch.setattr(worker, "main", lambda arguments: status)
+    folder = make_folder(tmp_path, status="stopped", reason=reason)
+    assert start(monkeypatch, folder.path, 0) == expected
