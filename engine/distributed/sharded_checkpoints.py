@@ -29,9 +29,9 @@ from torchconsole.engine.config.schema import CheckpointConfig
 from torchconsole.engine.distributed.checkpoints import JointCheckpoints, no_writer
 from torchconsole.engine.distributed.store import FOREVER
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.run.checkpoints import Fingerprint, Manifest, fingerprint, read_manifest
-from torchconsole.engine.run.names import BEST, SHARDS_FILE
-from torchconsole.engine.training.checkpoint import read_checkpoint, write_checkpoint
+from torchconsole.engine.run.checkpoints import Fingerprint, Manifest, fingerprint
+from torchconsole.engine.run.names import SHARDS_FILE
+from torchconsole.engine.training.checkpoint import best_folder, read_checkpoint, write_checkpoint
 from torchconsole.engine.training.checkpoint_writer import (
     AsyncCheckpointWriter,
     Reason,
@@ -115,9 +115,7 @@ class ShardedCheckpoints(JointCheckpoints):
         """Return the folder of the best checkpoint, and its state without shards; or why there is none."""
         try:
             with self._job.at_disk():
-                folder = (self.folder / BEST).resolve()
-                if read_manifest(folder).step != step:
-                    raise CheckpointError(f"the checkpoint of step {step:,} was not saved")
+                folder = best_folder(self.folder, step)
                 return folder, read_checkpoint(folder, nothing), ""
         except CheckpointError as error:
             return None, None, str(error)

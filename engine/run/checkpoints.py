@@ -16,12 +16,13 @@ from torchconsole.engine.files import exists, open_regular, read_regular, real_p
 from torchconsole.engine.run.decoding import Timestamp, decode, parse_json
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import (
+    ABANDONED,
     BEST,
     LAST,
     LINKS,
     MANIFEST_FILE,
     STATE_FILE,
-    is_abandoned,
+    step_of_abandoned,
     step_of_name,
 )
 from torchconsole.engine.run.registry import find_run
@@ -82,6 +83,12 @@ def list_checkpoints(checkpoints: Path) -> list[Path]:
     """List the checkpoint folders, newest first, by step and not by file time."""
     found = [path for path in checkpoints.glob("step-*") if step_of(path) >= 0]
     return sorted(found, key=step_of, reverse=True)
+
+
+def list_abandoned(checkpoints: Path) -> list[Path]:
+    """List the checkpoints that were kept when the run was rolled back beyond them, newest first."""
+    found = [path for path in checkpoints.glob(f"{ABANDONED}*") if step_of_abandoned(path.name) >= 0]
+    return sorted(found, key=lambda path: step_of_abandoned(path.name), reverse=True)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -361,7 +368,7 @@ def checkpoint_of(run: RunFolder, which: str) -> Path:
     """Return a run's checkpoint by its link, its step or its name. Raises CheckpointError."""
     match = re.fullmatch(r"(?:step-)?(\d{1,18})", which)
     path = run.checkpoints / (folder_name(int(match[1])) if match else which)
-    if not (match or which in LINKS or is_abandoned(which)) or not path.is_dir():
+    if not (match or which in LINKS or step_of_abandoned(which) >= 0) or not path.is_dir():
         names = [found.name for found in list_checkpoints(run.checkpoints)]
         available = f"available: {', '.join([*LINKS, *names])}" if names else "the run has none"
         raise CheckpointError(f"{run.name}: no checkpoint {which!r}; {available}")

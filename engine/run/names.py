@@ -90,9 +90,13 @@ def step_of_name(name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def is_abandoned(name: str) -> bool:
-    """Whether this is the name of a checkpoint that was kept when the run was rolled back beyond it."""
-    return _ABANDONED.fullmatch(name) is not None
+def step_of_abandoned(name: str) -> int:
+    """Return the step in the name of a checkpoint that was kept when the run was rolled back beyond it.
+
+    -1 for any other name.
+    """
+    match = _ABANDONED.fullmatch(name)
+    return int(match[1]) if match else -1
 
 
 def is_run_file(name: str) -> bool:

@@ -7,15 +7,25 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+
+from pydantic_core import to_json
 
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import CheckpointError, RunError
 from torchconsole.engine.files import open_own, open_regular
-from torchconsole.engine.run.checkpoints import Manifest, folder_name, list_checkpoints, read_manifest
+from torchconsole.engine.run.checkpoints import (
+    Manifest,
+    folder_name,
+    list_abandoned,
+    list_checkpoints,
+    read_manifest,
+)
 from torchconsole.engine.run.folder import RunFolder
-from torchconsole.engine.run.names import CHECKPOINT_FILES, is_shard_file
+from torchconsole.engine.run.jsonl import read_json_lines, seq_of
+from torchconsole.engine.run.names import CHECKPOINT_FILES, is_shard_file, step_of_abandoned
 from torchconsole.engine.run.record import EarlyStoppingDetail, RunRecord
 from torchconsole.engine.run.script_runs import refuse_script, script_of
 
@@ -126,16 +136,71 @@ def inherit(parent: RunFolder, checkpoint: Path, folder: RunFolder) -> None:
     Readers drop the lines after the step from which the new run continues. Whoever owns the parent run may
     have put anything into its folders: only our own files are copied, and no folder in them is entered.
     """
-    best_step = read_manifest(checkpoint).best_step
-    best = parent.checkpoints / folder_name(best_step) if best_step is not None else checkpoint
-    for source in {checkpoint, best} if best.is_dir() else {checkpoint}:
-        (target := folder.checkpoints / source.name).mkdir()
+    manifest = read_manifest(checkpoint)
+    turns = _read_turns(parent) if step_of_abandoned(checkpoint.name) >= 0 else []
+    best = _find_best(parent, manifest, turns)
+    for source, step in ((checkpoint, manifest.step), (best, manifest.best_step)):
+        if source is None or step is None or (target := folder.checkpoints / folder_name(step)).exists():
+            continue
+        target.mkdir()
         shards = [path.name for path in source.iterdir() if is_shard_file(path.name)]
         for name in (*CHECKPOINT_FILES, *shards):
             _link_or_copy(source / name, target / name)
-    for file in (parent.history_file, parent.metrics_file, parent.journal_file):
+    _, end = _way_of(manifest.step, manifest.created, turns)
+    files = (parent.metrics_file, parent.journal_file)
+    for file in files if end else (parent.history_file, *files):  # without a history, the lines are read
         with suppress(FileNotFoundError):
-            _copy(file, folder.path / file.name)
+            _copy(file, folder.path / file.name, end.seq if end else None)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """Where a run went back to an older step: what it had trained beyond is void."""
+
+    seq: int
+    time: float
+    step: int
+
+
+def _read_turns(run: RunFolder) -> list[_Turn]:
+    """Return where a run went back, the first turn first. Raises OSError."""
+    turns = []
+    for line in read_json_lines(run.metrics_file):
+        step, at = line.get("step"), line.get("time")
+        if line.get("kind") == "resumed" and isinstance(step, int) and isinstance(at, int | float):
+            turns.append(_Turn(seq_of(line), at, step))
+    return turns
+
+
+def _way_of(step: int, time: float, turns: list[_Turn]) -> tuple[_Turn | None, _Turn | None]:
+    """Return the turns between which a run went beyond a step, on the way on which it was at a time."""
+    beyond = [turn for turn in turns if turn.step < step]
+    before = [turn for turn in beyond if turn.time <= time]
+    after = [turn for turn in beyond if turn.time > time]
+    return before[-1] if before else None, after[0] if after else None
+
+
+def _find_best(parent: RunFolder, manifest: Manifest, turns: list[_Turn]) -> Path | None:
+    """Return the best checkpoint up to this one; None if it is gone.
+
+    Without `turns`, the checkpoint is on the run's present way. Otherwise another way may have a checkpoint
+    of the same step.
+    """
+    step, checkpoints = manifest.best_step, parent.checkpoints
+    if step is None:
+        return None
+    present = checkpoints / folder_name(step)
+    if not turns:
+        return present if present.is_dir() else None
+    begin, end = _way_of(step, manifest.created, turns)
+    others = [path for path in list_abandoned(checkpoints) if step_of_abandoned(path.name) == step]
+    found: dict[float, Path] = {}
+    for path in (present, *others):
+        with suppress(CheckpointError):
+            created = read_manifest(path).created
+            if (begin is None or begin.time <= created) and (end is None or created < end.time):
+                found[created] = path
+    return found[max(found)] if found else None
 
 
 def _newest_manifest(folder: RunFolder) -> Manifest | None:
@@ -160,10 +225,17 @@ def _link_or_copy(source: Path, target: Path) -> None:
     _copy(source, target)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file. A link may lead to a private file of ours: its copy is private, too."""
+def _copy(source: Path, target: Path, end: int | None = None) -> None:
+    """Copy a file, or of one of JSON lines those before the sequence number `end`.
+
+    A link may lead to a private file of ours: its copy is private, too.
+    """
     with open_regular(source) as old:
         mode = 0o600 | (os.fstat(old.fileno()).st_mode & 0o666)
         descriptor = open_own(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as new:
-            shutil.copyfileobj(old, new)
+            if end is None:
+                shutil.copyfileobj(old, new)
+                return
+            for line in takewhile(lambda line: seq_of(line) < end, read_json_lines(source)):
+                new.write(to_json(line) + b"\n")

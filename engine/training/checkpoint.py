@@ -23,7 +23,13 @@ from pydantic import ValidationError
 from torchconsole.engine.components.data.data_record import DataRecord
 from torchconsole.engine.components.shards import Wanted, everything, fill
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.files import held_folder, open_regular, real_path, sync_folder, write_atomically
+from torchconsole.engine.files import (
+    held_folder,
+    open_regular,
+    real_path,
+    sync_folder,
+    write_atomically,
+)
 from torchconsole.engine.run.checkpoints import (
     Fingerprint,
     Manifest,
@@ -253,6 +259,13 @@ def read_named(
     For `is_wanted`, see `read_checkpoint`. Raises CheckpointError, which suggests an older one if it is
     damaged.
     """
+    try:
+        return _read_named(checkpoints, name, is_wanted)
+    except OSError as error:  # the disk may be away for a moment
+        raise CheckpointError(f"{checkpoints}: cannot be read: {error.strerror or error}") from error
+
+
+def _read_named(checkpoints: Path, name: str | None, is_wanted: Wanted) -> tuple[Path, dict[str, Any]]:
     run = RunFolder(checkpoints.parent)
     chosen = Target(run, None).pick() if name is None else checkpoint_of(run, name)
     folder = checkpoints / real_path(chosen).name
@@ -287,12 +300,12 @@ def abandon_later(checkpoints: Path, folder: Path) -> list[str]:
                     aside = _abandoned(later) if is_kept else later.with_name(f"{REMOVED}{later.name}")
                     later.rename(aside)
                     moved.append((later, aside))
+            sync_folder(held)
         except OSError:
             for later, aside in reversed(moved):
                 with suppress(OSError):
                     aside.rename(later)
             raise
-        sync_folder(held)
         names = [aside.name for _, aside in moved]
         for name in names:
             if name.startswith(REMOVED):
@@ -313,6 +326,14 @@ def point(checkpoints: Path, link: str, folder: Path) -> None:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(folder.name)
         temporary.replace(held / link)
+
+
+def best_folder(checkpoints: Path, step: int) -> Path:
+    """Return the folder of the best checkpoint. Raises CheckpointError if it is not that of this step."""
+    folder = real_path(checkpoints / BEST)
+    if read_manifest(folder).step != step:
+        raise CheckpointError(f"the checkpoint of step {step:,} was not saved")
+    return folder
 
 
 def relink(checkpoints: Path, last: Path, best: Path) -> None:

@@ -148,7 +148,7 @@ class CheckpointManager:
         if best.step != self._state.progress.step:
             self.flush()
             try:
-                take_weights(self._writer.read_best())
+                take_weights(self._writer.read_best(best.step))
             except CheckpointError as error:
                 return f"; the best weights cannot be restored: {error}"
         return self.restored(best)

@@ -23,6 +23,7 @@ from torchconsole.engine.run.checkpoints import Manifest, folder_name, read_mani
 from torchconsole.engine.run.names import BEST, LAST
 from torchconsole.engine.text import first_line
 from torchconsole.engine.training.checkpoint import (
+    best_folder,
     keep_forever,
     point,
     read_checkpoint,
@@ -109,21 +110,27 @@ class AsyncCheckpointWriter(threading.Thread):
         """The folder of checkpoints."""
         return self._checkpoints
 
-    def read_best(self) -> dict[str, Any]:
-        """Return the state of the best evaluation, on disk or not yet. Raises CheckpointError."""
+    def read_best(self, step: int) -> dict[str, Any]:
+        """Return the state of the best evaluation, which was at this step, on disk or not yet.
+
+        Raises CheckpointError.
+        """
         with self._changed:
-            if self._unsaved_best is not None:
-                return self._unsaved_best.state
-        return read_checkpoint(self._checkpoints / BEST)
+            unsaved = self._unsaved_best
+            if unsaved is not None and unsaved.manifest.step == step:
+                return unsaved.state
+        return read_checkpoint(best_folder(self._checkpoints, step))
 
     def roll_back(self, folder: Path, revision: int) -> None:
         """Forget what would still be written of later steps, now that the training is at this checkpoint.
 
         Only after `flush`. The state with this `revision` is on disk already.
         """
+        step = step_of(folder)
         with self._changed:
-            self._unsaved_best = None
-            self._written = (step_of(folder), revision)
+            if self._unsaved_best is not None and self._unsaved_best.manifest.step > step:
+                self._unsaved_best = None
+            self._written = (step, revision)
 
     def join_save(self, request: Request, revision: int, *, kept: bool = False) -> bool:
         """Have a requested save that is not done yet answer this request too; return False if there is none.

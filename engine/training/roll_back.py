@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from torchconsole.engine.errors import CheckpointError, CommandRejectedError
+from torchconsole.engine.files import exists
 from torchconsole.engine.protocol.events import EarlyStoppingUpdated, Event, RunResumed
 from torchconsole.engine.run.checkpoints import folder_name
 from torchconsole.engine.text import os_error_summary
@@ -61,7 +62,7 @@ def roll_back(
         emit(EarlyStoppingUpdated(step=progress.step, early_stopping=state.early_stopping.info()))
     if changes := preset_changes(saved["preset"], setup):
         emit(changes_applied(changes, progress.step, by="rollback"))
-    if best and setup.ranks.leads and not (checkpoints.folder / folder_name(best.step)).is_dir():
+    if best and setup.ranks.leads and not exists(checkpoints.folder / folder_name(best.step)):
         log.warning(
             "the checkpoint of the best evaluation so far, step %s, is no longer there", f"{best.step:,}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from torchconsole.engine.run.checkpoints import Manifest, fingerprint, folder_name
@@ -19,13 +19,16 @@ def fake_checkpoint(
     kept: bool = False,
     best_step: int | None = None,
     links: tuple[str, ...] = (),
+    created: float | None = None,
 ) -> Path:
-    """Make a valid checkpoint of the run; `links` (best, last) point to it."""
+    """Make a valid checkpoint of the run, `created` now by default; `links` (best, last) point to it."""
     folder = run.checkpoints / folder_name(step)
     folder.mkdir(parents=True)
     (folder / STATE_FILE).write_bytes(b"state of %d" % step)
     metrics: dict[str, float | None] = {"val/loss": 1 / step}
     manifest = Manifest(step, epoch, revision=0, kept=kept, metrics=metrics, best_step=best_step)
+    if created is not None:
+        manifest = replace(manifest, created=created)
     files = {STATE_FILE: fingerprint(folder / STATE_FILE)}
     (folder / MANIFEST_FILE).write_text(json.dumps(asdict(manifest) | {"files": files}))
     for link in links:

@@ -90,12 +90,12 @@ def test_a_best_that_could_not_be_written_is_tried_again_after_the_next_save(sav
         [failed] = saving.save(7, "best", state={"x": torch.ones(999)})
     assert failed.type == "CheckpointFailed"
     assert (saving.folder / BEST).resolve().name == "step-00000005"
-    assert saving.writer.read_best()["x"].shape == (999,)
+    assert saving.writer.read_best(7)["x"].shape == (999,)
     emitted = saving.save(9)
     assert [(event.type, event.step) for event in emitted] == [("CheckpointSaved", 9), ("CheckpointSaved", 7)]
     assert (saving.folder / BEST).resolve().name == "step-00000007"
     assert (saving.folder / LAST).resolve().name == "step-00000009"
-    assert saving.writer.read_best()["x"].shape == (999,)
+    assert saving.writer.read_best(7)["x"].shape == (999,)
 
 
 def test_links_are_repaired_for_a_resume(tmp_path: Path) -> None:

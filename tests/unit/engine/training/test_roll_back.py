@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.support.fake_checkpoints import flip_a_bit
 from tests.support.sessions import MakeSession, Session
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
-from torchconsole.engine.run.checkpoints import folder_name, list_checkpoints
+from torchconsole.engine.run.checkpoints import Manifest, folder_name, list_checkpoints
+from torchconsole.engine.training import checkpoint_writer
 from torchconsole.engine.training.checkpoint import newest_valid
+from torchconsole.engine.training.resume import resume_training
 
 
 def script(session: Session, *steps: tuple[int, cmd.Command]) -> None:
@@ -383,3 +386,100 @@ def test_the_schedule_is_planned_anew_and_a_rolled_back_run_can_end(session: Mak
     script(run, (5, cmd.SaveCheckpoint()), (20, cmd.RollBack(checkpoint="5")))
     outcome = run.trainer.run()
     assert (outcome.reason, outcome.step) == ("all epochs done", 23)
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("path", ["best", "checkpoints", "step-00000005"])
+def test_a_disk_that_is_away_for_a_moment_changes_nothing(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, number: int, path: str
+) -> None:
+    run = session("training.epochs=1")
+    name = "5" if path.startswith("step") else None
+    script(run, (5, cmd.SaveCheckpoint()), (9, cmd.RollBack(checkpoint=name)))
+    is_dir, glob = Path.is_dir, Path.glob
+
+    def refuse(found: Path) -> None:
+        if found.name == path and run.state.progress.step == 9:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "is_dir", lambda self: (refuse(self), is_dir(self))[1])
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: (refuse(self), glob(self, pattern))[1])
+    run.trainer.run()
+    [rejected] = run.event_queue.of(ev.CommandRejected)
+    assert rejected.reason == f"{run.checkpoints}: cannot be read: {os.strerror(number)}"
+    assert [point.step for point in run.event_queue.points] == list(range(1, 24))
+
+
+def test_a_disk_that_goes_away_after_it_costs_no_more_than_a_warning(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = session("training.epochs=2")
+    script(run, (30, cmd.SaveCheckpoint()), (35, cmd.RollBack(checkpoint="30")))
+    is_dir, stat = Path.is_dir, Path.stat
+
+    def refuse(path: Path) -> None:
+        if path.name == "step-00000023" and run.event_queue.of(ev.RunResumed):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(Path, "is_dir", lambda self: (refuse(self), is_dir(self))[1])
+    monkeypatch.setattr(Path, "stat", lambda self, **more: (refuse(self), stat(self, **more))[1])
+    run.trainer.run()
+    assert len(applied(run)) == 1
+    assert "the checkpoint of the best evaluation so far, step 23, is no longer there" in caplog.text
+
+
+def without_best(monkeypatch: pytest.MonkeyPatch, session: MakeSession, *more: str) -> Session:
+    """A run whose best checkpoint, of step 46, cannot be written."""
+    write = checkpoint_writer.write_checkpoint
+
+    def refuse(checkpoints: Path, state: dict[str, Any], manifest: Manifest) -> Path:
+        if manifest.step == 46:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(checkpoints, state, manifest)
+
+    monkeypatch.setattr(checkpoint_writer, "write_checkpoint", refuse)
+    settings = ("early_stopping.restore_best=true", "early_stopping.patience=100", "optimizer.lr=0.0005")
+    return session("training.epochs=4", *settings, *more)
+
+
+@pytest.mark.parametrize("back", [50, 47])
+def test_a_best_state_that_is_not_saved_yet_outlives_it(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, back: int
+) -> None:
+    """The weights at the end are those that the run says they are."""
+    run = without_best(monkeypatch, session)
+    weights: dict[int, Any] = {}
+
+    def note(point: MetricsPoint) -> None:
+        if point.step == 46:
+            weights[46] = {name: value.clone() for name, value in run.setup.model.state_dict().items()}
+        hand_in(point)
+
+    script(
+        run,
+        (back, cmd.SaveCheckpoint()),
+        (52, cmd.RollBack(checkpoint=folder_name(back))),
+        (53, cmd.SetLearningRate(factor=1000)),
+    )
+    hand_in = run.event_queue.on_log
+    run.event_queue.on_log = note
+    outcome = run.trainer.run()
+    assert len(applied(run)) == 1
+    assert run.state.early_stopping.best.step == 46
+    assert "the weights are those of step 46" in outcome.reason
+    assert all(torch.equal(value, weights[46][name]) for name, value in run.setup.model.state_dict().items())
+
+
+def test_other_weights_are_not_restored_for_the_best_ones(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has ended held the best state, which it could not save."""
+    run = without_best(monkeypatch, session)
+    script(run, (50, cmd.SaveCheckpoint()), (50, cmd.StopRun()))
+    run.trainer.run()
+    again = session("training.epochs=4", "early_stopping.restore_best=true", "early_stopping.patience=100")
+    resume_training(again.setup, again.state, run.checkpoints, again.event_queue)
+    assert (run.checkpoints / "best").readlink().name == "step-00000023"
+    assert again.state.early_stopping.best.step == 46
+    restored = again.manager.restore_best(again.state.take_weights)
+    assert restored == "; the best weights cannot be restored: the checkpoint of step 46 was not saved"
