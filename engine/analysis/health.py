@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 MOST_STEPS = 1000
 """Whether a model learns at all is judged after an epoch, or after so many steps of a long one."""
 
+_RECENT = (LossSpike, GradientNorm, Overfitting)
+"""Rules that judge the way on which the run is, and begin anew when it is rolled back."""
+
 
 class HealthMonitor:
     """Passes events and metrics on to `sink`, and looks at them.
@@ -43,7 +46,7 @@ class HealthMonitor:
         self._model: nn.Module = setup.model
         self._is_sharded = setup.shards
         self._lr = LrAtZero(setup.total_steps)
-        self._rules: list[Rule] = [LossSpike(), GradientNorm(), Overfitting(), self._lr]
+        self._rules: list[Rule] = [*(rule() for rule in _RECENT), self._lr]
         if from_start and setup.preset.model.weights is None:
             enough = min(setup.steps_per_epoch, MOST_STEPS)
             self._rules.append(LossDoesNotFall(setup.preset.optimizer.lr, enough))
@@ -60,8 +63,8 @@ class HealthMonitor:
         if isinstance(event, CommandApplied):
             self._lr.changed_by_hand |= isinstance(event.command, SetLearningRate | HoldLearningRate)
         elif isinstance(event, RunResumed):  # a live run was rolled back: what followed is void
-            own = LossSpike, GradientNorm, Overfitting
-            self._rules = [type(rule)() if isinstance(rule, own) else rule for rule in self._rules]
+            others = [rule for rule in self._rules if not isinstance(rule, _RECENT)]
+            self._rules = [*(rule() for rule in _RECENT), *others]
             self._loss_sum, self._lines = 0.0, 0
         elif isinstance(event, EvaluationCompleted) and event.reason == "schedule":
             evaluation = self._describe(event)

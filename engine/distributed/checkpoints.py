@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torchconsole.engine.components.shards import Wanted, everything
 from torchconsole.engine.config.schema import CheckpointConfig
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.training.checkpoint import read_named
+from torchconsole.engine.training.abandoned import read_named
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason
 from torchconsole.engine.training.command_queue import Request

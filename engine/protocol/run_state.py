@@ -270,8 +270,8 @@ def _(event: ev.RunResumed, state: RunState, history: History) -> None:
     state.active_seconds = state.active_seconds if event.active_seconds is None else event.active_seconds
     state.changes = [applied for applied in state.changes if applied.step <= event.step]
     state.marks = [mark for mark in state.marks if mark.step <= event.step]
-    is_live = event.rolled_back_from is not None
-    _add_mark(state, Mark(kind="resumed", step=event.step, rolled_back=is_live))
+    state.layers_measured, state.gradient_norms = None, {}
+    _add_mark(state, Mark(kind="resumed", step=event.step, rolled_back=event.rolled_back_from is not None))
     if state.last_confusion is not None and state.last_confusion.step > event.step:
         state.last_confusion = None
     for series in history.values():

@@ -4,7 +4,6 @@ the links `best` and `last`, and which checkpoints of a run are kept.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import pickle
@@ -12,7 +11,7 @@ import shutil
 import struct
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,19 +32,13 @@ from torchconsole.engine.files import (
 from torchconsole.engine.run.checkpoints import (
     Fingerprint,
     Manifest,
-    Target,
-    checkpoint_of,
     fingerprint,
     folder_name,
     list_checkpoints,
-    older_intact,
     read_manifest,
-    step_of,
     verify,
 )
-from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.names import (
-    ABANDONED,
     BEST,
     LAST,
     MANIFEST_FILE,
@@ -109,7 +102,7 @@ def _publish(checkpoints: Path, step: int, write: Callable[[Path], None]) -> Pat
     """Make a checkpoint of what `write` puts into a folder; return its final folder."""
     checkpoints.mkdir(exist_ok=True)
     name = folder_name(step)
-    with _held(checkpoints) as held:
+    with held_checkpoints(checkpoints) as held:
         temporary = held / f"{TEMPORARY}{name}"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -139,14 +132,13 @@ def _write_files(
 
 def keep_forever(folder: Path, manifest: Manifest) -> None:
     """Mark an existing checkpoint as one that `rotate` never removes. Raises OSError."""
-    with _held(folder.parent) as checkpoints:
+    with held_checkpoints(folder.parent) as checkpoints:
         write_atomically(checkpoints / folder.name / MANIFEST_FILE, _as_json(replace(manifest, kept=True)))
 
 
 def remove_checkpoint(folder: Path) -> None:
     """Remove a checkpoint; the first rename already makes it disappear. Raises OSError."""
-    aside = folder.with_name(f"{REMOVED}{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = removed_name(folder)
     folder.rename(aside)
     shutil.rmtree(aside)
 
@@ -211,7 +203,7 @@ def clean_leftovers(checkpoints: Path) -> None:
     Raises CheckpointError if the folder cannot be written.
     """
     try:
-        with _held(checkpoints) as held:
+        with held_checkpoints(checkpoints) as held:
             _clean(held)
     except FileNotFoundError:
         return
@@ -251,77 +243,16 @@ def newest_valid(checkpoints: Path, is_wanted: Wanted = everything) -> tuple[Pat
     raise CheckpointError(f"{checkpoints}: no checkpoint to resume from: {reasons}")
 
 
-def read_named(
-    checkpoints: Path, name: str | None, is_wanted: Wanted = everything
-) -> tuple[Path, dict[str, Any]]:
-    """Return the checkpoint that `RollBack` names, and its state; None names the best one, or the newest.
-
-    For `is_wanted`, see `read_checkpoint`. Raises CheckpointError, which suggests an older one if it is
-    damaged.
-    """
-    try:
-        return _read_named(checkpoints, name, is_wanted)
-    except OSError as error:  # the disk may be away for a moment
-        raise CheckpointError(f"{checkpoints}: cannot be read: {error.strerror or error}") from error
-
-
-def _read_named(checkpoints: Path, name: str | None, is_wanted: Wanted) -> tuple[Path, dict[str, Any]]:
-    run = RunFolder(checkpoints.parent)
-    chosen = Target(run, None).pick() if name is None else checkpoint_of(run, name)
-    folder = checkpoints / real_path(chosen).name
-    if step_of(folder) < 0:
-        raise CheckpointError(
-            f"{folder.name} belongs to an abandoned part of the run; start a new run from it: "
-            f"torchconsole resume {run.name}@{folder.name}"
-        )
-    try:
-        return folder, read_checkpoint(folder, is_wanted)
-    except CheckpointError as error:
-        older = older_intact(folder)
-        advice = (
-            f"use the one before it: rollback {older.name}" if older else "there is no valid one before it"
-        )
-        raise CheckpointError(f"{error}; {advice}") from error
-
-
-def abandon_later(checkpoints: Path, folder: Path) -> list[str]:
-    """Remove the checkpoints of steps after that of `folder`, newest first.
-
-    The best one and those saved on request are kept under other names, which are returned. Raises OSError,
-    and then removes none.
-    """
-    moved: list[tuple[Path, Path]] = []
-    with _held(checkpoints) as held:
-        best = (held / BEST).resolve().name
-        try:
-            for later in list_checkpoints(held):
-                if step_of(later) > step_of(folder):
-                    is_kept = later.name == best or _kept(later)
-                    aside = _abandoned(later) if is_kept else later.with_name(f"{REMOVED}{later.name}")
-                    later.rename(aside)
-                    moved.append((later, aside))
-            sync_folder(held)
-        except OSError:
-            for later, aside in reversed(moved):
-                with suppress(OSError):
-                    aside.rename(later)
-            raise
-        names = [aside.name for _, aside in moved]
-        for name in names:
-            if name.startswith(REMOVED):
-                shutil.rmtree(held / name, ignore_errors=True)
-    return [name for name in names if not name.startswith(REMOVED)]
-
-
-def _abandoned(folder: Path) -> Path:
-    """Return a new name for a checkpoint that the run has been rolled back beyond."""
-    names = (f"{ABANDONED}{f'{number}-' if number > 1 else ''}{folder.name}" for number in itertools.count(1))
-    return next(path for path in map(folder.with_name, names) if not path.exists())
+def removed_name(folder: Path) -> Path:
+    """Return a new name for a checkpoint that is to be removed; a removal that failed may have left one."""
+    aside = folder.with_name(f"{REMOVED}{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    return aside
 
 
 def point(checkpoints: Path, link: str, folder: Path) -> None:
     """Point the link `best` or `last` to `folder`, atomically for readers."""
-    with _held(checkpoints) as held:
+    with held_checkpoints(checkpoints) as held:
         temporary = held / f".{link}{NEW_LINK}"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(folder.name)
@@ -349,15 +280,15 @@ def rotate(checkpoints: Path, keep: int) -> None:
     """Remove all but the newest `keep`, the best, the last and those saved on request; -1 removes none."""
     if keep < 0:
         return
-    with _held(checkpoints) as held:
+    with held_checkpoints(checkpoints) as held:
         linked = {(held / link).resolve().name for link in (BEST, LAST)}
         for folder in list_checkpoints(held)[keep:]:
-            if folder.name not in linked and not _kept(folder):
+            if folder.name not in linked and not is_kept(folder):
                 remove_checkpoint(folder)
 
 
 @contextmanager
-def _held(checkpoints: Path) -> Iterator[Path]:
+def held_checkpoints(checkpoints: Path) -> Iterator[Path]:
     """Open the folder of checkpoints: a link of another user in its place or the run's is not followed."""
     with held_folder(checkpoints.parent) as run, held_folder(run / checkpoints.name) as held:
         yield held
@@ -392,7 +323,8 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def _kept(folder: Path) -> bool:
+def is_kept(folder: Path) -> bool:
+    """Whether rotation never removes a checkpoint."""
     try:
         return read_manifest(folder).kept
     except CheckpointError:

@@ -16,7 +16,8 @@ from torchconsole.engine.protocol.commands import SaveCheckpoint
 from torchconsole.engine.protocol.info import Best, Metrics
 from torchconsole.engine.run.checkpoints import Manifest, folder_name
 from torchconsole.engine.text import os_error_summary
-from torchconsole.engine.training.checkpoint import abandon_later, read_named, relink
+from torchconsole.engine.training.abandoned import abandon_later, read_named
+from torchconsole.engine.training.checkpoint import relink
 from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter, Reason, SaveJob, to_host
 from torchconsole.engine.training.command_queue import Request
 from torchconsole.engine.training.progress import Progress

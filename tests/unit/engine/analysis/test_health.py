@@ -13,6 +13,8 @@ from torch import Tensor
 from tests.support.sessions import ObservedLoss, Session
 from torchconsole.engine.analysis.health import HealthMonitor
 from torchconsole.engine.protocol.commands import HoldLearningRate
+from torchconsole.engine.protocol.events import RunResumed
+from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.training.trainer import Trainer
 
 QUICK = ["data.limit=320", "data.batch_size=32", "early_stopping="]
@@ -143,3 +145,22 @@ def test_an_lr_that_a_person_sets_to_zero_is_not_warned_of(warnings_of: Callable
         )
 
     assert warnings_of(["training.epochs=2"], hold_at_zero) == []
+
+
+def test_a_fault_is_warned_of_again_after_a_roll_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What has reported on the way that was left watches the new way, too."""
+    run = Watched(tmp_path, [])
+    monitor = HealthMonitor(run.event_queue, run.setup, from_start=False)
+
+    def train(first: int, spike: int) -> None:
+        for step in range(first, spike + 1):
+            loss = 50.0 if step == spike else 1.0
+            monitor.log(MetricsPoint(step, 1, 0.0, 0.0, {"train/loss": loss, "lr": 0.1}))
+
+    train(1, spike=40)
+    assert caplog.text.count("the loss jumped") == 1
+    monitor.emit(RunResumed(step=5, epoch=0, checkpoint="step-00000005", rolled_back_from=40))
+    train(6, spike=60)
+    assert caplog.text.count("the loss jumped") == 2

@@ -86,6 +86,15 @@ def test_a_live_run_that_is_rolled_back_keeps_its_status() -> None:
     assert [(mark.step, mark.rolled_back) for mark in state.marks] == [(1, True)]
 
 
+def test_a_rolled_back_run_has_no_measurements_of_the_way_it_has_left() -> None:
+    measured = ev.LayersMeasured(step=2, every=1, layers=[])
+    state, history = folded(logged(1, 0.9), measured, logged(2, 0.8))
+    assert state.layers_measured == measured
+    state.gradient_norms = {"fc": [0.5, "nan"]}
+    apply(state, history, ev.RunResumed(step=1, epoch=0, checkpoint="step-00000001", rolled_back_from=2))
+    assert (state.layers_measured, state.gradient_norms) == (None, {})
+
+
 def test_a_run_stopped_before_training_keeps_its_step_and_epoch() -> None:
     state, _ = folded(logged(5, 0.7), ev.RunFinished(status="stopped", reason="SIGTERM"))
     assert (state.status, state.step, state.epoch) == ("stopped", 5, 1)

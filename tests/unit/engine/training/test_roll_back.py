@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.run.checkpoints import Manifest, folder_name, list_checkpoints
 from torchconsole.engine.training import checkpoint_writer
-from torchconsole.engine.training.checkpoint import newest_valid
+from torchconsole.engine.training.checkpoint import clean_leftovers, newest_valid
 from torchconsole.engine.training.resume import resume_training
 
 
@@ -343,9 +344,9 @@ def test_what_fails_half_way_changes_nothing(
     [rejected] = run.event_queue.of(ev.CommandRejected)
     reason = {
         "load": "the checkpoint does not fit the preset: not this one",
-        "rename": "the later checkpoints cannot be removed: Read-only file system",
+        "rename": "the later checkpoints cannot be removed: step-00000007: Read-only file system",
     }[fails]
-    assert rejected.reason == f"{reason}"
+    assert rejected.reason == reason
     assert not run.event_queue.of(ev.RunResumed)
     assert {"step-00000005", "step-00000007"} <= set(names(run))
     untouched = session(
@@ -426,6 +427,28 @@ def test_a_disk_that_goes_away_after_it_costs_no_more_than_a_warning(
     run.trainer.run()
     assert len(applied(run)) == 1
     assert "the checkpoint of the best evaluation so far, step 23, is no longer there" in caplog.text
+
+
+def test_what_a_failed_removal_has_left_is_in_nobodys_way(session: MakeSession) -> None:
+    """Of a checkpoint that was removed, and of one that was replaced: a start puts that one back."""
+    run = session("training.epochs=1")
+    removed, replaced = (run.checkpoints / f".{what}-step-00000007" for what in ("removed", "replaced"))
+
+    def leave(point: MetricsPoint) -> None:
+        if point.step == 9 and not run.event_queue.of(ev.RunResumed):
+            run.manager.flush()
+            for path in (removed, replaced):
+                shutil.copytree(run.checkpoints / "step-00000007", path)
+        hand_in(point)
+
+    back = cmd.RollBack(checkpoint="5")
+    script(run, (5, cmd.SaveCheckpoint()), (7, cmd.SaveCheckpoint(keep=False)), (9, back), (6, cmd.StopRun()))
+    hand_in = run.event_queue.on_log
+    run.event_queue.on_log = leave
+    run.trainer.run()
+    assert not run.event_queue.of(ev.CommandRejected)
+    clean_leftovers(run.checkpoints)
+    assert names(run) == ["step-00000005", "step-00000006"]
 
 
 def without_best(monkeypatch: pytest.MonkeyPatch, session: MakeSession, *more: str) -> Session:
