@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
+from collections.abc import Callable
 
 from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed import DistError
@@ -26,17 +27,23 @@ LOOK_SECONDS = 0.05
 """Seconds between two looks of the leader for questions."""
 
 
-def meet(store: Store, *, leads: bool, complete: threading.Event) -> tuple[Store, threading.Thread | None]:
+def meet(
+    store: Store, *, leads: bool, complete: threading.Event, count_late: Callable[[], int] = lambda: 0
+) -> tuple[Store, threading.Thread | None]:
     """Return the part of the store that only the processes of this start use. The others wait for the leader.
 
-    The leader answers in a thread until `complete` is set, which is returned too. Raises DistError if the
-    store is gone, and TimeoutError if the leader has not come within `LEADER_SECONDS`.
+    The leader answers in a thread until `complete` is set, which is returned too. At its end it leaves an
+    answer for each of those who have not asked yet. Raises DistError if the store is gone, and TimeoutError
+    if the leader has not come within `LEADER_SECONDS`.
     """
     answering: threading.Thread | None = None
     if leads:
         name = uuid.uuid4().hex
         answering = threading.Thread(
-            target=_answer, args=(copy_of(store), name, complete), name="torchconsole-meeting", daemon=True
+            target=_answer,
+            args=(copy_of(store), name, complete, count_late),
+            name="torchconsole-meeting",
+            daemon=True,
         )
         answering.start()
     else:
@@ -46,7 +53,7 @@ def meet(store: Store, *, leads: bool, complete: threading.Event) -> tuple[Store
     return PrefixStore(name, store), answering
 
 
-def _answer(store: Store, name: str, complete: threading.Event) -> None:
+def _answer(store: Store, name: str, complete: threading.Event, count_late: Callable[[], int]) -> None:
     """Answer all questions. Those who asked an earlier leader are gone, and nobody asks twice."""
     number = 1
     with contextlib.suppress(DistError):  # the training thread will find out too
@@ -54,3 +61,5 @@ def _answer(store: Store, name: str, complete: threading.Event) -> None:
             while store.check([f"{QUESTION}/{number}"]):
                 store.set(f"{ANSWER}/{number}", name)
                 number += 1
+        for late in range(number, number + count_late()):
+            store.set(f"{ANSWER}/{late}", name)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -25,7 +24,7 @@ from torchconsole.engine.distributed.store import FOREVER, copy_of, wait_for
 from torchconsole.engine.errors import TrainingError
 from torchconsole.engine.run.membership import Membership
 from torchconsole.engine.text import first_line
-from torchconsole.engine.training.command_queue import Channel, CommandQueue
+from torchconsole.engine.training.command_queue import Channel, CommandQueue, Terminated
 from torchconsole.engine.training.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -45,8 +44,12 @@ TIMED_OUT = "imed out"
 
 MOST_NAMED = 8
 
+LATE_SECONDS = 10.0
+"""How long the first process waits at its end for others, if the store where they meet ends with it."""
+
 NEVER_CAME = (
-    "%s %s never came: ended before torchconsole began there, or not started; what is printed there says why"
+    "%s %s had not come when this run ended: it is late, was not started, has ended before, or does not call "
+    "torchconsole.run; what it prints may say why"
 )
 
 NO_GROUP = (
@@ -62,7 +65,7 @@ class NoJob:
     rank, size = 0, 1
 
     failure = ""
-    """Why another process has failed or is gone, or that it never came; empty if nothing of it is known."""
+    """Why another process has failed or is gone; empty if nothing of it is known."""
 
     @property
     def leads(self) -> bool:
@@ -124,6 +127,8 @@ class ProgramJob(NoJob):
         # Without a launcher that runs a store, MASTER_PORT is for that of the program's own group.
         port = membership.port if membership.launcher_hosts else membership.port + 1
         self._is_complete = threading.Event()
+        self._store_stays = membership.launcher_hosts
+        self._late: list[int] = []
         try:
             store = TCPStore(
                 membership.host,
@@ -134,7 +139,9 @@ class ProgramJob(NoJob):
                 wait_for_workers=False,
             )
             shared = PrefixStore(f"torchconsole/{membership.attempt}/program/{number}", store)
-            self._store, answering = meet(shared, leads=self.leads, complete=self._is_complete)
+            self._store, answering = meet(
+                shared, leads=self.leads, complete=self._is_complete, count_late=lambda: len(self._late)
+            )
             self._failures = Failures(self._store, self.rank, self.size)
         except TimeoutError as error:
             raise TrainingError(LEADER_IS_MISSING) from error
@@ -220,8 +227,10 @@ class ProgramJob(NoJob):
 
     def _await_others(self, store: Store, _over: threading.Event) -> None:
         """Wait until all others are here; their questions are answered until then."""
-        store.wait([f"{HERE}/{rank}" for rank in range(1, self.size)], FOREVER)
-        self._is_complete.set()
+        try:
+            store.wait([f"{HERE}/{rank}" for rank in range(1, self.size)], FOREVER)
+        finally:
+            self._is_complete.set()  # also if the store is gone, where nobody can come any more
 
     def start_thread(self, name: str, work: Callable[[Store, threading.Event], object]) -> None:
         """See `NoJob`. The thread also ends with the store."""
@@ -259,12 +268,12 @@ class ProgramJob(NoJob):
     def close(self) -> None:
         """See `NoJob`. No thread of it waits in the store afterwards: Python's end would abort it.
 
-        The first process waits until the others are here: one that starts later would ask it in vain.
+        One that starts later finds an answer of the first process in the store of the launcher.
         """
         if self._over.is_set():
             return
         if self.leads:
-            self._wait_for_others()
+            self._note_late()
         self._over.set()
         if self._queue is not None:
             self._queue.close()
@@ -280,15 +289,17 @@ class ProgramJob(NoJob):
         if self._watch is not None and not self.failure:
             self.failure = self._watch.failure
 
-    def _wait_for_others(self) -> None:
-        """Wait until all others have met, or until their launcher ends this one because one failed."""
-        over = time.monotonic() + STORE_SECONDS
-        while not self._is_complete.wait(LOOK_SECONDS) and time.monotonic() < over:
-            if self._commands is not None and self._commands.stop_requested:
-                missing = [rank for rank in range(1, self.size) if not self._store.check([f"{HERE}/{rank}"])]
-                ranks = ", ".join(map(str, missing[:MOST_NAMED])) + ", ..." * (len(missing) > MOST_NAMED)
-                self.failure = NEVER_CAME % (f"process{'es' * (len(missing) > 1)}", ranks)
-                return
+    def _note_late(self) -> None:
+        """Note who has not come yet, and warn. Waits some seconds if the store ends with this process."""
+        if not self._store_stays:
+            with contextlib.suppress(Terminated):  # the program has ended, and its end is the reason
+                self._is_complete.wait(LATE_SECONDS)
+        with contextlib.suppress(dist.DistError):  # nobody can come any more
+            self._late = [rank for rank in range(1, self.size) if not self._store.check([f"{HERE}/{rank}"])]
+        is_stopping = self._commands is not None and self._commands.stop_requested
+        if self._late and not is_stopping:
+            ranks = ", ".join(map(str, self._late[:MOST_NAMED])) + ", ..." * (len(self._late) > MOST_NAMED)
+            log.warning(NEVER_CAME, f"process{'es' * (len(self._late) > 1)}", ranks)
 
 
 ALONE = NoJob()

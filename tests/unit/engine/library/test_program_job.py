@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +82,7 @@ def test_nothing_waits_in_the_store_after_the_end(
 def test_nothing_waits_in_the_store_for_a_process_that_never_came(
     join: Join, before: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answer_slowly(store: Store, _name: str, complete: threading.Event) -> None:
+    def answer_slowly(store: Store, _name: str, complete: threading.Event, _late: object) -> None:
         complete.wait()
         for _ in range(1000):
             store.check(["question/1"])
@@ -89,7 +90,6 @@ def test_nothing_waits_in_the_store_for_a_process_that_never_came(
     monkeypatch.setattr(meeting, "_answer", answer_slowly)
     job = join(0)
     assert {*new_threads(before)} == {"torchconsole-meeting"}
-    monkeypatch.setattr(program_job, "STORE_SECONDS", 0.0)
     job.close()
     assert new_threads(before) == []
 
@@ -130,3 +130,48 @@ def test_watched_programs_take_each_command_at_the_same_step(jobs: list[ProgramJ
     for thread in threads:
         thread.join(60)
     assert used[0] == used[1]
+
+
+def test_the_first_process_does_not_wait_for_one_that_comes_later(
+    join: Join, before: list[threading.Thread], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may never come: a program may call `torchconsole.run` in its first process only."""
+    first = join(0)
+    first.channel(CommandQueue())
+    first.close()
+    assert "process 1 had not come when this run ended" in caplog.text
+    second = join(1)
+    assert second.channel(CommandQueue()).is_quiet()
+    second.close()
+    assert new_threads(before) == []
+
+
+def test_a_start_after_one_that_nobody_else_joined_meets_its_own_leader(join: Join) -> None:
+    """Nothing is left for those who come later if all have come."""
+    first = [join(0)]
+    with ThreadPoolExecutor(1) as pool:
+        first.append(pool.submit(join, 1).result())
+    for job in first:
+        job.close()
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(join, 1)
+        leader = join(0)
+        other = late.result()
+    reasons: list[str] = []
+    leader.watch_for_stop(reasons.append)
+    other.ask_to_stop("SIGTERM")
+    wait_until(lambda: reasons == ["SIGTERM"], "the stop")
+    leader.close()
+    other.close()
+
+
+def test_a_store_that_ends_with_the_first_process_is_kept_for_some_seconds_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(program_job, "LATE_SECONDS", 0.01)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    job = ProgramJob(Membership(0, 2, 0, 2, "127.0.0.1", port - 1, "0", False, False))
+    job.close()
+    assert "process 1 had not come when this run ended" in caplog.text
