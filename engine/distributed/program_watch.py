@@ -86,7 +86,7 @@ class ProgramWatch:
         self._still = 0.0
         self._unheard: dict[int, float] = {}
         self._told = False
-        self._failed_for = 0.0
+        self._failed_for = self._stopping_for = 0.0
 
     def begin(self, store: Store) -> None:
         """Say that this process is there, before anything of the program runs."""
@@ -127,6 +127,7 @@ class ProgramWatch:
         for rank in self._others:
             self._unheard[rank] = self._unheard.get(rank, 0.0) + PERIOD
         self._failed_for += PERIOD if self.failure else 0.0
+        self._stopping_for += PERIOD if self.failure and now.is_stopping else 0.0
 
     def _exchange(self, store: Store) -> None:
         self._say(store)
@@ -181,8 +182,7 @@ class ProgramWatch:
     def _is_stuck(self) -> bool:
         """Whether this process waits in torch for one that has failed, or does not stop because of it."""
         late = min(self._failed_for, self._still)
-        does_not_stop = self._mark.is_stopping and late >= STOP_SECONDS
-        return does_not_stop or (late >= GRACE_SECONDS and self._waits(self._rank))
+        return self._stopping_for >= STOP_SECONDS or (late >= GRACE_SECONDS and self._waits(self._rank))
 
     def _waits(self, rank: int) -> bool:
         return rank in self.beats and self.beats[rank].waits and not self.beats[rank].is_over

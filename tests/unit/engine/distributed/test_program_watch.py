@@ -25,7 +25,7 @@ class Leader:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.place = ("train.py, line 30", True)
-        self.step, self.stops = 12, False
+        self.step, self.stops, self.goes_on = 12, False, False
         self.reasons: list[str] = []
         self.store = HashStore()
         self.over = threading.Event()
@@ -34,11 +34,13 @@ class Leader:
         monkeypatch.setattr(program_watch, "STOP_SECONDS", 0.1)
         monkeypatch.setattr(program_watch, "find_place", lambda _: self.place)
         failures = Failures(self.store, 0, 2)
-        self.watch = ProgramWatch(
-            0, 2, failures, lambda: Going(self.step, self.step, False, self.stops), self.reasons.append
-        )
+        self.watch = ProgramWatch(0, 2, failures, self.going, self.reasons.append)
         self.thread = threading.Thread(target=self.watch.work, args=(self.store, self.over))
         self.thread.start()
+
+    def going(self) -> Going:
+        self.step += self.goes_on
+        return Going(self.step, self.step, False, self.stops)
 
     def hear(self, **more: object) -> None:
         """Have the other process say something."""
@@ -97,12 +99,28 @@ def test_a_process_that_goes_on_or_works_is_not_ended(leader: Leader) -> None:
     assert leader.reasons == []
 
 
-def test_a_process_that_hangs_while_it_is_to_stop_is_ended(leader: Leader) -> None:
-    """Its launcher would kill it, and nobody could say why."""
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_process_that_does_not_stop_as_it_is_to_is_ended(leader: Leader, goes_on: bool) -> None:
+    """Its launcher would kill it, and nobody could say why. A stop waits for the one that has failed."""
     leader.place = ("train.py, line 30", False)
-    leader.stops = True
+    leader.stops, leader.goes_on = True, goes_on
     Failures(leader.store, 1, 2).report("process 0 has not gone on for 31 s")
     wait_until(lambda: leader.reasons, "the end")
+
+
+def test_one_that_has_not_begun_ends_with_the_first_process(leader: Leader) -> None:
+    """A stop has ended that one, which tells no step of it."""
+    reasons: list[str] = []
+    failures, over = Failures(leader.store, 1, 2), threading.Event()
+    follower = ProgramWatch(1, 2, failures, lambda: Going(0, 0, False, False), reasons.append)
+    thread = threading.Thread(target=follower.work, args=(leader.store, over))
+    thread.start()
+    Failures(leader.store, 0, 2).report_stop()
+    wait_until(lambda: reasons, "the end")
+    over.set()
+    thread.join()
+    assert reasons == ["process 0 was stopped before the training began"]
+    assert leader.reasons == []
 
 
 def test_a_process_that_is_killed_is_named(leader: Leader) -> None:
