@@ -148,6 +148,8 @@ def fill(
             item_at(state, keys[:-1])[keys[-1]] = targets[name]
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be read: {error.strerror or error}") from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise CheckpointError(f"{folder}: its shards cannot be read: {first_line(error)}") from error
     except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, TypeError, AttributeError,
             AssertionError, IndexError, EOFError) as error:  # fmt: skip
         raise CheckpointError(f"{folder}: its shards are damaged: {first_line(error)}") from error

@@ -44,7 +44,8 @@ def delete_checkpoint(run: RunFolder, name: str) -> None:
     Raises CheckpointError if it is not a checkpoint of this run, or cannot be deleted.
     """
     path = run.checkpoints / name
-    if names.step_of_name(name) < 0 or path.is_symlink() or not path.is_dir():
+    is_named = max(names.step_of_name(name), names.step_of_abandoned(name)) >= 0
+    if not is_named or path.is_symlink() or not path.is_dir():
         raise CheckpointError(f"{path}: is not a checkpoint; the list may be out of date")
     try:
         with held_folder(run.path) as held_run, held_folder(held_run / run.checkpoints.name) as held:

@@ -242,6 +242,8 @@ class CheckpointInfo:
     """The library whose format it has; empty for torchconsole's own."""
     resume: str = ""
     """The line of code that resumes from another library's checkpoint."""
+    abandoned: bool = False
+    """Whether it was kept when the run was rolled back beyond it."""
 
 
 def find_target(text: str, runs_dir: Path | None = None) -> Target:
@@ -293,11 +295,14 @@ class CheckpointReader:
         self._known: dict[Path, tuple[tuple[int, ...], CheckpointInfo]] = {}
 
     def read(self) -> list[CheckpointInfo]:
-        """Return the checkpoints, newest first, each checked against its sha256."""
+        """Return the checkpoints, newest first, each checked against its sha256.
+
+        Those that the run was rolled back beyond come last.
+        """
         checkpoints = self._run.checkpoints
         linked = {link: real_path(checkpoints / link) for link in LINKS}
         described: dict[Path, tuple[tuple[int, ...], CheckpointInfo]] = {}
-        for folder in list_checkpoints(checkpoints):
+        for folder in [*list_checkpoints(checkpoints), *list_abandoned(checkpoints)]:
             identity = _identity(folder)
             known = self._known.get(folder)
             if known is not None and known[0] == identity:
@@ -332,7 +337,7 @@ def _with_roles(info: CheckpointInfo, folder: Path, linked: dict[str, Path]) -> 
 
 
 def _describe(folder: Path) -> CheckpointInfo:
-    manifest, problem = None, ""
+    manifest, problem, abandoned = None, "", step_of_abandoned(folder.name)
     try:
         manifest = read_manifest(folder)
         verify_files(folder)
@@ -343,7 +348,7 @@ def _describe(folder: Path) -> CheckpointInfo:
     return CheckpointInfo(
         name=folder.name,
         path=str(folder),
-        step=step_of(folder),
+        step=max(step_of(folder), abandoned),
         epoch=manifest.epoch if manifest else None,
         best=False,
         last=False,
@@ -354,6 +359,7 @@ def _describe(folder: Path) -> CheckpointInfo:
         problem=problem,
         made_by=manifest.made_by if manifest else "",
         resume=resume_line(folder, manifest) if manifest else "",
+        abandoned=abandoned >= 0,
     )
 
 
@@ -370,6 +376,7 @@ def checkpoint_of(run: RunFolder, which: str) -> Path:
     path = run.checkpoints / (folder_name(int(match[1])) if match else which)
     if not (match or which in LINKS or step_of_abandoned(which) >= 0) or not path.is_dir():
         names = [found.name for found in list_checkpoints(run.checkpoints)]
-        available = f"available: {', '.join([*LINKS, *names])}" if names else "the run has none"
+        links = [link for link in LINKS if exists(run.checkpoints / link)]
+        available = f"available: {', '.join([*links, *names])}" if names else "the run has none"
         raise CheckpointError(f"{run.name}: no checkpoint {which!r}; {available}")
     return path

@@ -75,9 +75,8 @@ DELETING = ".deleting"
 
 _STEP = re.compile(r"step-(\d{1,18})")
 _ABANDONED = re.compile(rf"{ABANDONED}(?:\d{{1,4}}-)?{_STEP.pattern}")
-_CHECKPOINT = re.compile(
-    rf"(?:{'|'.join(map(re.escape, (TEMPORARY, REPLACED, REMOVED)))})?{_STEP.pattern}|{_ABANDONED.pattern}"
-)
+_ASIDE = "|".join(map(re.escape, (TEMPORARY, REPLACED, REMOVED)))
+_CHECKPOINT = re.compile(rf"(?:{_ASIDE})?(?:{_STEP.pattern}|{_ABANDONED.pattern})")
 _SHARD = re.compile(r"__\d{1,9}_\d{1,9}\.distcp")
 _RESULT = re.compile(r"[A-Za-z0-9._-]{1,60}-\d{8,18}\.(?:png|txt)")
 _EVENT_FILE = re.compile(r"events\.out\.tfevents\..+")

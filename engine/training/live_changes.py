@@ -28,7 +28,7 @@ class Follower(Protocol):
 class LivePreset:
     """The preset of a run that trains: `setup.preset`, which is replaced whenever a key changes.
 
-    What reads the preset each time needs no more; `followers` have read it before. A roll back replaces some.
+    What reads the preset each time needs no more; `followers` have read it before.
     """
 
     def __init__(

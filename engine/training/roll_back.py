@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torchconsole.engine.components.devices import DEVICE_ERRORS
 from torchconsole.engine.errors import CheckpointError, CommandRejectedError
 from torchconsole.engine.files import exists
 from torchconsole.engine.protocol.events import EarlyStoppingUpdated, Event, RunResumed
 from torchconsole.engine.run.checkpoints import folder_name
-from torchconsole.engine.text import os_error_summary
+from torchconsole.engine.text import first_line, os_error_summary
 from torchconsole.engine.training.checkpoint_manager import CheckpointManager
 from torchconsole.engine.training.checkpoint_writer import to_host
 from torchconsole.engine.training.command_handler import Outcome
@@ -90,6 +91,8 @@ def _replace_state(
         state.load_state_dict(saved)
     except CheckpointError as error:
         problem = str(error)
+    except DEVICE_ERRORS as error:
+        problem = f"the checkpoint cannot be loaded: {first_line(error)}"
     problem = next(filter(None, ranks.gather(problem)), "")
     # No checkpoint that is saved from now on may be taken for one that was saved before.
     state.progress.revision = revision + 1

@@ -194,6 +194,7 @@ def load_weights(model: nn.Module, weights: dict[str, Any]) -> None:
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Load a checkpoint's state, which may come from a run with another memory format of the weights."""
+    optimizer.state.clear()  # the device need not hold this and the new one at once
     optimizer.load_state_dict(state)
     match_memory_layout(optimizer)
 

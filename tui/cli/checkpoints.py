@@ -31,7 +31,8 @@ MOST_METRICS = 3
 def checkpoints(run: RunName, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
     """List a run's checkpoints, the newest first.
 
-    Compares each one with its SHA-256. STATE is `valid`, or what is wrong with the checkpoint.
+    Compares each one with its SHA-256. STATE is `valid`, or what is wrong with the checkpoint. Those that
+    `send RUN rollback` left behind come last; their ROLE is `abandoned`.
     """
     from torchconsole.engine.run.checkpoints import describe_checkpoints
     from torchconsole.engine.run.imported import imported_from
@@ -57,7 +58,12 @@ def _cells(checkpoint: CheckpointInfo, now: float) -> list[str]:
     from torchconsole.tui.formatting import format_bytes, format_named_metric
     from torchconsole.tui.run_listing import format_age
 
-    roles = {"best": checkpoint.best, "last": checkpoint.last, "saved by user": checkpoint.kept}
+    roles = {
+        "best": checkpoint.best,
+        "last": checkpoint.last,
+        "saved by user": checkpoint.kept,
+        "abandoned": checkpoint.abandoned,
+    }
     metrics = [
         f"{name} {format_named_metric(name, value)}"
         for name, value in checkpoint.metrics.items()

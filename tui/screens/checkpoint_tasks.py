@@ -100,7 +100,8 @@ class CheckpointTasks:
 
     async def _offer(self, state: ConsoleState, info: CheckpointInfo) -> None:
         run = state.run
-        is_newest = info.step == max(row.step for row in self._pane.rows())
+        is_newest = info.step == max(row.step for row in self._pane.rows() if row.abandoned == info.abandoned)
+        is_newest = is_newest and not info.abandoned  # a new run continues the way that the run has left
         folder, checkpoint = Path(run.folder), Path(info.path)
         program = await asyncio.to_thread(_program, RunFolder(folder)) if state.is_program else ""
         question = CheckpointScreen(info, is_newest=is_newest, is_live=run.is_live, program=program)

@@ -221,10 +221,10 @@ def _headings(metrics: Sequence[str]) -> list[str]:
 
 
 def kind_of(info: CheckpointInfo) -> str:
-    """Return what a checkpoint is: `best, last, kept`, and the library whose format it has.
+    """Return what a checkpoint is: `best, last, kept, abandoned`, and the library whose format it has.
 
-    `kept` was saved by a person, and is never rotated.
+    `kept` was saved by a person, and is never rotated; the run was rolled back beyond an `abandoned` one.
     """
-    kinds = {"best": info.best, "last": info.last, "kept": info.kept}
+    kinds = {"best": info.best, "last": info.last, "kept": info.kept, "abandoned": info.abandoned}
     names = [kind for kind, applies in kinds.items() if applies]
     return printable(", ".join([*names, info.made_by] if info.made_by else names))

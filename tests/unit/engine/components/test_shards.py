@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
+from torchconsole.engine.components import shards
 from torchconsole.engine.components.shards import (
     State,
     fill,
@@ -100,6 +101,18 @@ def test_shards_elsewhere_are_not_read(sharded: DTensor, tmp_path: Path) -> None
     content = (tmp_path / ".metadata").read_bytes()
     (tmp_path / ".metadata").write_bytes(content.replace(b"__0_0.distcp", b"/etc/passwd1"))
     with pytest.raises(CheckpointError, match="they are said to be in '/etc/passwd1'"):
+        fill(plain, tmp_path)
+
+
+def test_a_lack_of_memory_is_no_damage(
+    sharded: DTensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    plain = written(sharded, tmp_path)
+    monkeypatch.setattr(shards, "_load", refuse)
+    with pytest.raises(CheckpointError, match="its shards cannot be read: CUDA out of memory"):
         fill(plain, tmp_path)
 
 

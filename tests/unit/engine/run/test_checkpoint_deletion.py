@@ -10,8 +10,9 @@ import pytest
 from tests.support.fake_checkpoints import fake_checkpoint, flip_a_bit
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.run.checkpoint_deletion import delete_checkpoint, deletion_question
-from torchconsole.engine.run.checkpoints import CheckpointReader, list_checkpoints
+from torchconsole.engine.run.checkpoints import CheckpointReader, list_abandoned, list_checkpoints
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.names import is_checkpoint_folder
 from torchconsole.engine.run.record import RunRecord
 
 
@@ -37,6 +38,16 @@ def test_the_links_follow(run: RunFolder) -> None:
     assert [folder.name for folder in list_checkpoints(run.checkpoints)] == ["step-00000020"]
     delete_checkpoint(run, "step-00000020")
     assert list(run.checkpoints.iterdir()) == []
+
+
+def test_a_checkpoint_that_the_run_was_rolled_back_beyond_can_be_deleted(run: RunFolder) -> None:
+    name = "abandoned-2-step-00000030"
+    (run.checkpoints / "step-00000030").rename(run.checkpoints / name)
+    assert deletion_question(run, name) == "The run keeps its other checkpoints."
+    delete_checkpoint(run, name)
+    assert [folder.name for folder in list_checkpoints(run.checkpoints)] == ["step-00000020", "step-00000010"]
+    assert not list_abandoned(run.checkpoints)
+    assert is_checkpoint_folder(f".removed-{name}"), "what an interruption leaves goes with the run"
 
 
 def test_the_question_says_what_is_lost(run: RunFolder) -> None:

@@ -48,6 +48,17 @@ def test_a_listing_describes_each_checkpoint_newest_first(run: RunFolder) -> Non
     assert listed[0].bytes == len(b"state of 10000")
 
 
+def test_a_listing_ends_with_what_the_run_was_rolled_back_beyond(run: RunFolder) -> None:
+    for step, name in ((10000, "abandoned-step-00010000"), (9950, "abandoned-2-step-00009950")):
+        (run.checkpoints / f"step-{step:08d}").rename(run.checkpoints / name)
+    listed = [(it.name, it.step, it.abandoned, it.problem) for it in describe_checkpoints(run)]
+    assert listed == [
+        ("step-00009900", 9900, False, ""),
+        ("abandoned-step-00010000", 10000, True, ""),
+        ("abandoned-2-step-00009950", 9950, True, ""),
+    ]
+
+
 def test_a_listing_names_damaged_files(run: RunFolder) -> None:
     flip_a_bit(run.checkpoints / LAST)
     (run.checkpoints / "step-00009950" / MANIFEST_FILE).unlink()
@@ -124,6 +135,9 @@ def test_a_checkpoint_outside_a_run_folder_has_no_run(run: RunFolder, tmp_path: 
 def test_an_unknown_checkpoint_is_refused_with_the_available_ones(run: RunFolder) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint '7'; available: best, last, step-00010000, "):
         find_target(f"{run.name}@7", run.path.parent)
+    (run.checkpoints / BEST).unlink()
+    with pytest.raises(CheckpointError, match=r"no checkpoint 'best'; available: last, step-00010000, "):
+        find_target(f"{run.name}@best", run.path.parent)
     with pytest.raises(RunError, match="no run is named 'another'"):
         find_target("another@7", run.path.parent)
     with pytest.raises(CheckpointError, match="no checkpoint '999"):

@@ -304,21 +304,22 @@ def test_a_damaged_checkpoint_changes_nothing(session: MakeSession) -> None:
     assert run.event_queue.losses == untouched.event_queue.losses
 
 
-@pytest.mark.parametrize("fails", ["load", "rename"])
+@pytest.mark.parametrize("fails", ["load", "memory", "rename"])
 def test_what_fails_half_way_changes_nothing(
     session: MakeSession, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     """A checkpoint that does not fit after all, or a disk that can no longer be written."""
     run = session("training.epochs=1", "model.dropout=0.3", "ema.decay=0.9")
     script(run, (5, cmd.SaveCheckpoint()), (7, cmd.SaveCheckpoint()), (9, cmd.RollBack(checkpoint="5")))
-    if fails == "load":
+    if fails != "rename":
         calls: list[object] = []
         load = run.state.early_stopping.load_state_dict
 
         def fail(state: dict[str, Any]) -> None:
             calls.append(state)
             if len(calls) == 1:
-                raise ValueError("not this one")
+                full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+                raise full if fails == "memory" else ValueError("not this one")
             load(state)
 
         monkeypatch.setattr(run.state, "_entries", {**run.state._entries})
@@ -344,6 +345,7 @@ def test_what_fails_half_way_changes_nothing(
     [rejected] = run.event_queue.of(ev.CommandRejected)
     reason = {
         "load": "the checkpoint does not fit the preset: not this one",
+        "memory": "the checkpoint cannot be loaded: CUDA out of memory. Tried to allocate 2 GiB.",
         "rename": "the later checkpoints cannot be removed: step-00000007: Read-only file system",
     }[fails]
     assert rejected.reason == reason

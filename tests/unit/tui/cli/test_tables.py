@@ -146,7 +146,9 @@ def test_checkpoints_fit(tmp_path: Path, columns: int) -> None:
     folder = make_folder(tmp_path / "saved", status="finished")
     fake_checkpoint(folder, 1380, kept=True, links=("best", "last"))
     flip_a_bit(fake_checkpoint(folder, 690))
-    heading, good, damaged = printed(columns, lambda: checkpoints(str(folder.path)))
+    fake_checkpoint(folder, 1500).rename(folder.checkpoints / "abandoned-step-00001500")
+    heading, good, damaged, abandoned = printed(columns, lambda: checkpoints(str(folder.path)))
+    assert abandoned.split()[0] == "abandoned-step-00001500"
     assert heading.split()[0] == "CHECKPOINT"
     assert good.split()[0] == "step-00001380"
     assert good.endswith("valid")
