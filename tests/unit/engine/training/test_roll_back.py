@@ -269,7 +269,7 @@ def test_a_checkpoint_that_is_not_there_is_rejected(session: MakeSession, name: 
     run.trainer.run()
     [rejected] = run.event_queue.of(ev.CommandRejected)
     parent = run.checkpoints.parent.name
-    assert rejected.reason == (f"{parent}: no checkpoint {name!r}; available: best, last, step-00000005")
+    assert rejected.reason == (f"{parent}: no checkpoint {name!r}; available: last, step-00000005")
     assert [point.step for point in run.event_queue.points] == list(range(1, 24))
 
 
