@@ -24,6 +24,7 @@ from torchconsole.engine.training.command_handler import Outcome
 from torchconsole.engine.training.learning_rate import LearningRate
 from torchconsole.engine.training.resume import changes_applied, preset_changes
 from torchconsole.engine.training.setup import TrainingSetup
+from torchconsole.engine.training.stopping import Limits
 from torchconsole.engine.training.train_state import TrainState
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,10 @@ def roll_back(
         log.warning(
             "the checkpoint of the best evaluation so far, step %s, is no longer there", f"{best.step:,}"
         )
-    return _outcome(setup.learning_rate, folder, left, progress.step, kept)
+    outcome = _outcome(setup.learning_rate, folder, left, progress.step, kept)
+    # The preset's limits may have been lowered after the checkpoint.
+    over = Limits(setup.preset, state.early_stopping, own_clock=False).reached(progress)
+    return outcome._replace(detail=f"{outcome.detail}; the run ends here: {over}") if over else outcome
 
 
 def _replace_state(

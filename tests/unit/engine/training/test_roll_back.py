@@ -431,6 +431,25 @@ def test_a_disk_that_goes_away_after_it_costs_no_more_than_a_warning(
     assert "the checkpoint of the best evaluation so far, step 23, is no longer there" in caplog.text
 
 
+def test_a_run_that_ends_where_it_goes_back_to_says_so(session: MakeSession) -> None:
+    """At the checkpoint, more evaluations had brought no improvement than the run waits for by now."""
+    run = session("training.epochs=4", "early_stopping.patience=20")
+    counters = {10: 5, 12: 0}
+
+    def count(point: MetricsPoint) -> None:
+        run.state.early_stopping.counter = counters.get(point.step, run.state.early_stopping.counter)
+        hand_in(point)
+
+    lower = cmd.ChangeSetting(key="early_stopping.patience", value="3")
+    script(run, (10, cmd.SaveCheckpoint()), (12, lower), (14, cmd.RollBack(checkpoint="10")))
+    hand_in = run.event_queue.on_log
+    run.event_queue.on_log = count
+    outcome = run.trainer.run()
+    why = "early stopping: val/loss has not improved for 3 evaluations"
+    assert f"; the run ends here: {why}" in applied(run)[0].detail
+    assert (outcome.step, outcome.reason.startswith(why)) == (10, True)
+
+
 def test_what_a_failed_removal_has_left_is_in_nobodys_way(session: MakeSession) -> None:
     """Of a checkpoint that was removed, and of one that was replaced: a start puts that one back."""
     run = session("training.epochs=1")
