@@ -34,7 +34,7 @@ fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 e2e: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest $(PARALLEL) tests/e2e
 
 # Installs Lightning, transformers, Accelerate, wandb and mlflow, without which these tests are skipped.
 integrations: $(VENV)/.installed-integrations

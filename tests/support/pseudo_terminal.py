@@ -78,8 +78,12 @@ class Terminal:
         return self.text
 
     def wait_gone(self, text: str, seconds: float = DEADLINE) -> None:
-        """Wait until this text is no longer on the screen."""
-        self.wait(lambda: text not in self.text, f"{text!r} to disappear", seconds)
+        """Wait until this text is no longer on the screen, and is not being drawn again."""
+        self.wait(
+            lambda: text not in self.text and not self.read() and text not in self.text,
+            f"{text!r} to disappear",
+            seconds,
+        )
 
     def wait_exit(self, seconds: float = DEADLINE) -> int:
         """Wait until the program ends; returns its exit status, or the negative signal number."""
