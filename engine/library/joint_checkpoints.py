@@ -45,10 +45,16 @@ class LeadingCheckpoints(CheckpointManager):
         self._kept = state
         self._job = job
         self._is_complete = True
+        self._saved_alone: int | None = None
+        """The revision of the newest state, if it was saved without the others."""
 
     def save(self, reason: Reason, request: Request | None = None) -> None:
         """See `CheckpointManager`. All but that of a new best are made by all processes at the same step."""
+        progress = self._kept.progress
         self._kept.others = None if reason == "best" else self._gather()
+        if self._kept.others is not None and self._saved_alone == progress.revision:
+            progress.revision += 1  # else the writer would take this state for one that is on disk already
+        self._saved_alone = progress.revision if self._kept.others is None else None
         super().save(reason, request)
 
     def _gather(self) -> list[dict[str, Any]] | None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from torchconsole.engine.config.schema import EarlyStoppingConfig
+from torchconsole.engine.config.schema import CheckpointConfig, EarlyStoppingConfig
 from torchconsole.engine.distributed.program_job import ALONE, NoJob
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.library.joint_checkpoints import part_of
+from torchconsole.engine.library.joint_checkpoints import LeadingCheckpoints, part_of
 from torchconsole.engine.library.kept_state import KeptState
 from torchconsole.engine.library.program_lr import ProgramLr
+from torchconsole.engine.training.checkpoint import newest_valid
+from torchconsole.engine.training.checkpoint_writer import AsyncCheckpointWriter
 from torchconsole.engine.training.progress import Progress
 from torchconsole.engine.training.stopping import EarlyStopping
 
@@ -59,3 +65,48 @@ def test_without_the_states_of_the_others_it_is_said_that_a_resume_is_not_exact(
     assert taken["random"] != "of 0"
     assert (taken["step"], taken["pass_start"]) == (7, None)
     assert "not bit-exact" in caplog.messages[0]
+
+
+class First(OneOf):
+    """The first process of two; the other one gives the step at which it saves."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2)
+
+    def take(self, name: str) -> list[bytes] | None:
+        content = io.BytesIO()
+        torch.save({"name": name}, content)
+        return [content.getvalue()]
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[AsyncCheckpointWriter]:
+    writer = AsyncCheckpointWriter(tmp_path / "checkpoints", -1, lambda event: None)
+    writer.start()
+    yield writer
+    writer.close()
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+def test_a_complete_save_at_the_step_of_a_new_best_takes_its_place(
+    kept: KeptState, writer: AsyncCheckpointWriter, *, is_written: bool
+) -> None:
+    """At the end of a run, for example, when no step follows the best evaluation."""
+    kept.progress.step = 8
+    manager = LeadingCheckpoints(CheckpointConfig(), kept, writer, First())
+    manager.save("best")
+    if is_written:
+        assert not manager.flush()
+        assert "other_processes" not in newest_valid(writer.folder)[1]
+    manager.save("last")
+    assert not manager.flush()
+    folder, saved, _ = newest_valid(writer.folder)
+    assert len(saved["other_processes"]) == 1
+    assert (writer.folder / "best").resolve() == (writer.folder / "last").resolve() == folder.resolve()
+
+
+def test_a_complete_state_is_written_once(kept: KeptState, writer: AsyncCheckpointWriter) -> None:
+    manager = LeadingCheckpoints(CheckpointConfig(), kept, writer, First())
+    manager.save("last")
+    manager.save("stop")
+    assert kept.progress.revision == 0
