@@ -59,6 +59,7 @@ async def pause(folder: RunFolder, job: subprocess.Popen[str]) -> None:
             if isinstance(event, MetricsLogged):
                 break
         await client.send(PauseRun())
+    wait_until(lambda: folder.load_record().status == "paused", "run.json to say so")
 
 
 async def test_a_job_that_is_requeued_twice_is_bit_identical_to_an_undisturbed_run(
