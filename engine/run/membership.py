@@ -22,8 +22,13 @@ UNTOLD = "has ended"
 BEFORE_TRAINING = "before the training began"
 """End of the reason of a run that a signal has stopped before its first step."""
 
+WITHIN_STEP = "within a step, which is not saved; resume from the last checkpoint"
+"""End of the reason of a run that was stopped without waiting for the end of a step."""
+
 STOP_NOTE = "TORCHCONSOLE_STOP_NOTE"
-"""Variable of the processes that a parent has started: the file that it makes when somebody stops the run."""
+"""Variable of the processes that a parent has started: the file that it makes when somebody stops the run.
+
+The worker touches it every second from then on, as long as a signal reaches its Python code."""
 
 NOT_GONE_ON, NOT_HEARD_OF = "not gone on for", "not been heard of for"
 """Parts of the reason of a run if a process of several hangs: the others have found that out."""

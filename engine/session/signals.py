@@ -10,13 +10,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from torchconsole.engine.protocol.commands import SaveCheckpoint, StopRun
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
-from torchconsole.engine.run.membership import BEFORE_TRAINING
+from torchconsole.engine.run.membership import BEFORE_TRAINING, STOP_NOTE, WITHIN_STEP
 from torchconsole.engine.run.process_signals import DO_NOTHING, handle, ignore
 from torchconsole.engine.training.command_queue import INSIST_SECONDS, Abandoned, CommandQueue, Terminated
 from torchconsole.engine.user_folders import user_name
@@ -141,6 +141,7 @@ class Signals:
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         """Some time after a stop: end a preparation, a wait for data or user code that is still under way."""
+        _tell_parent()
         commands, now = self._commands, time.monotonic()
         name = self._name or "stopped"
         if self._raises:
@@ -152,7 +153,7 @@ class Signals:
         if commands.insists and commands.running_user_code.is_entered and now >= self._next_interruption:
             # Again only after some time: the first one may have to end processes.
             self._next_interruption = now + INSIST_SECONDS
-            raise Abandoned(f"{name} within a step, which is not saved; resume from the last checkpoint")
+            raise Abandoned(f"{name} {WITHIN_STEP}")
         stopping = now - (commands.stops_since or now)
         if stopping >= INSIST_SECONDS and self._name and signal.getsignal(signal.SIGTERM) == DO_NOTHING:
             for number in STOP_SIGNALS:
@@ -161,6 +162,12 @@ class Signals:
             self._told = True
             # In a thread of its own: this one may be about to write to the same log.
             threading.Thread(target=log.warning, args=(HANGING,), daemon=True).start()
+
+
+def _tell_parent() -> None:
+    """Tell the parent of several processes that the stop is known here: else this one waits in torch."""
+    with suppress(KeyError, OSError):  # there is no parent, or it was told of no stop
+        os.utime(os.environ[STOP_NOTE])
 
 
 def logout_warning() -> str | None:

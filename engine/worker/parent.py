@@ -1,9 +1,10 @@
 """The parent of a run's processes, `python -P -m torchconsole.engine.worker.parent FOLDER --processes=N ...`.
 
 Starts the processes with torchrun's agent, the first of which is the worker of the run. Signals go to that
-worker, which stops or saves for all; once it has ended, to those that are left. If a process dies, the agent
-ends the others, and starts all again up to `distributed.max_restarts` times; run.json then says which process
-has died, and how.
+worker, which stops or saves for all; once it has ended, to those that are left. A worker that waits in torch
+for another process, where no signal reaches it, is killed some time after a stop. If a process dies, the
+agent ends the others, and starts all again up to `distributed.max_restarts` times; run.json then says which
+process has died, and how.
 The exit status is that of the first process, or 1.
 """
 
@@ -16,7 +17,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,9 +33,17 @@ from torchconsole.engine.distributed.backend_messages import in_words
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS, launched_last, lock_holder
-from torchconsole.engine.run.membership import BEFORE_TRAINING, NOT_GONE_ON, NOT_HEARD_OF, STOP_NOTE, UNTOLD
+from torchconsole.engine.run.membership import (
+    BEFORE_TRAINING,
+    NOT_GONE_ON,
+    NOT_HEARD_OF,
+    STOP_NOTE,
+    UNTOLD,
+    WITHIN_STEP,
+)
 from torchconsole.engine.run.memory_kills import explain_kill
 from torchconsole.engine.run.registry import moved_to
+from torchconsole.engine.training.command_queue import INSIST_SECONDS
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
@@ -43,6 +53,13 @@ log = logging.getLogger(__name__)
 
 PROCESS = "torchconsole.engine.worker.process"
 RETRY_SECONDS = 0.1
+
+NOTICE_SECONDS = 10.0
+"""After a stop, how long to wait before asking whether the worker has noticed it."""
+
+UNNOTICED_SECONDS = 5.0
+"""How long the worker must say nothing then. It says every second that it has noticed the stop."""
+
 TAIL_LINES = 3
 MOST_CHARACTERS = 200
 """Lines of a process's last words that go into the reason, and the characters of each."""
@@ -56,13 +73,11 @@ def main(arguments: list[str]) -> int:
     with TemporaryDirectory(prefix="torchconsole-") as logs:
         forwarding = _Forwarding(folder, Path(logs))
         threading.Thread(target=forwarding.work, name="signals", daemon=True).start()
-        return _run(folder, count, arguments[1:], logs, forwarding.end_starting)
+        return _run(folder, count, arguments[1:], logs, forwarding)
 
 
-def _run(
-    folder: RunFolder, count: int, arguments: list[str], logs: str, end_starting: Callable[[], object]
-) -> int:
-    """Run `count` processes until they end; return the exit status. Call `end_starting` before the first."""
+def _run(folder: RunFolder, count: int, arguments: list[str], logs: str, forwarding: _Forwarding) -> int:
+    """Run `count` processes until they end; return the exit status."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
@@ -72,10 +87,12 @@ def _run(
     is_program = read_script(folder.preset_file) is not None
     restarts = 0 if is_program else read_preset(folder.preset_file).distributed.max_restarts
     config = _config(count, restarts, logs, shows_all=is_program)
-    end_starting()
+    forwarding.end_starting()
     try:
         elastic_launch(config, sys.executable)(*command)
     except ChildFailedError as error:
+        if forwarding.has_killed:
+            return 0
         launched = os.getppid() if is_program else os.getpid()  # of a program, the relay
         return _report(moved_to(folder), error, Path(logs), launched)
     return 0
@@ -118,6 +135,8 @@ class _Forwarding:
         self._logs = logs
         self._note = logs / "stop"
         self._is_starting = True
+        self._has_killed = False
+        self._first_stop = 0.0
         self._lock = threading.Lock()
         os.environ[STOP_NOTE] = str(self._note)
 
@@ -126,13 +145,20 @@ class _Forwarding:
         with self._lock:
             self._is_starting = False
 
+    @property
+    def has_killed(self) -> bool:
+        """Whether this has killed the worker, and has written into run.json that the run is stopped."""
+        with self._lock:
+            return self._has_killed
+
     def work(self) -> None:
         """Pass signals on to the worker, as soon as there is one; once it has ended, to the others."""
         while True:
             number = signal.sigwait(HANDLED_SIGNALS)
             stops = number in STOP_SIGNALS
             if stops:
-                self._note.touch()
+                with suppress(FileExistsError):  # from then on, only the worker touches it
+                    self._note.touch(exist_ok=False)
                 self._stop_here(number)
             while not (receivers := _receivers(self._folder)):
                 threading.Event().wait(RETRY_SECONDS)
@@ -140,6 +166,8 @@ class _Forwarding:
                 with suppress(ProcessLookupError):
                     if stops or is_worker:
                         os.kill(pid, number)
+                if stops and is_worker:
+                    self._kill_later(pid, signal.Signals(number).name)
 
     def _stop_here(self, number: int) -> None:
         """End the run if none of its processes has been started yet."""
@@ -152,6 +180,38 @@ class _Forwarding:
                 folder.write_record(replace(folder.load_record(), status="stopped", reason=reason))
             shutil.rmtree(self._logs, ignore_errors=True)
             os._exit(128 + number)
+
+    def _kill_later(self, worker: int, name: str) -> None:
+        """Kill the worker some time after a stop that it has not noticed until then.
+
+        A step is cut short by a second stop only: until then, it is waited for.
+        """
+        self._first_stop = self._first_stop or time.monotonic()
+        ends = {"starting": BEFORE_TRAINING}
+        if time.monotonic() - self._first_stop >= INSIST_SECONDS:
+            ends["running"] = WITHIN_STEP
+        timer = threading.Timer(NOTICE_SECONDS, self._kill, (worker, name, ends))
+        timer.daemon = True
+        timer.start()
+
+    def _kill(self, worker: int, name: str, ends: Mapping[str, str]) -> None:
+        with suppress(OSError, RunError):  # the run has ended meanwhile, and its files are gone
+            said = self._note.stat().st_mtime
+            threading.Event().wait(UNNOTICED_SECONDS)  # all processes may have been suspended until now
+            self._kill_unless_noticed(worker, name, ends, said)
+
+    def _kill_unless_noticed(self, worker: int, name: str, ends: Mapping[str, str], said: float) -> None:
+        with self._lock:
+            folder = moved_to(self._folder)
+            end = ends.get(folder.load_record().status)
+            if end is None or self._note.stat().st_mtime != said or _worker_of(folder) != worker:
+                return
+            log.warning("%s: process 0 (pid %d) does not notice it, and is killed", name, worker)
+            self._has_killed = True
+            os.kill(worker, signal.SIGKILL)
+            while _worker_of(folder) == worker:
+                threading.Event().wait(RETRY_SECONDS)
+            folder.write_record(replace(folder.load_record(), status="stopped", reason=f"{name} {end}"))
 
 
 def _receivers(folder: RunFolder) -> dict[int, bool]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.program_user import PROGRAM, User, wait_until
 from tests.support.ranks import SECONDS
+from torchconsole.engine.run.membership import WITHIN_STEP
+from torchconsole.engine.training.command_queue import INSIST_SECONDS
+
+RELAY = "torchconsole.engine.worker.relay"
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -21,6 +27,34 @@ if os.environ["RANK"] == os.environ.get("KILLED"):
     os.kill(os.getpid(), signal.SIGKILL)
 while True:
     time.sleep(0.05)
+"""
+
+PROGRAM_THAT_WAITS_IN_TORCH = """
+import os, time
+import torch.distributed as dist
+print("rank", os.environ["RANK"], "prepares", flush=True)
+while os.environ["RANK"] == os.environ["LATE"]:
+    time.sleep(0.05)
+dist.init_process_group("gloo")
+"""
+
+PROGRAM_THAT_HANGS_IN_A_STEP = """
+import os, time
+import torch
+import torch.distributed as dist
+dist.init_process_group("gloo")
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(1000):
+    model(torch.ones(3, 2)).sum().backward()
+    if step == 3 and os.environ["RANK"] == "1":
+        while True:
+            time.sleep(0.05)
+    if step == 3:
+        print("waits for the other", flush=True)
+    dist.all_reduce(model.weight.grad)
+    optimizer.step()
+    optimizer.zero_grad()
 """
 
 
@@ -89,6 +123,34 @@ def test_a_program_whose_process_is_killed_before_the_first_step_has_failed(user
     assert record["status"] == "failed"
     assert record["reason"].startswith("process 1 (pid ")
     assert "was killed by SIGKILL" in record["reason"]
+
+
+@pytest.mark.parametrize("late", ["0", "1"])
+def test_a_stop_ends_a_program_that_waits_in_torch_for_another_process(user: User, late: str) -> None:
+    """No signal reaches the Python code of one that waits there."""
+    (user.folder / "train.py").write_text(PROGRAM_THAT_WAITS_IN_TORCH)
+    user.env["LATE"] = late
+    client = start(user, "run", "train.py")
+    wait_until(lambda: log_of(user).count("prepares") == 2, "the preparation", SECONDS)
+    stop(user, client, signal.SIGINT)
+
+
+def test_a_second_stop_ends_a_program_that_waits_in_torch_within_a_step(user: User) -> None:
+    (user.folder / "train.py").write_text(PROGRAM_THAT_HANGS_IN_A_STEP)
+    client = start(user, "run", "train.py")
+    wait_until(lambda: "waits for the other" in log_of(user), "the wait", SECONDS)
+    wait_until(lambda: user.record("disturbed")["status"] == "running", "the training", SECONDS)
+    (relay,) = (child for child in psutil.Process(client.pid).children() if RELAY in child.cmdline())
+    begin = time.monotonic()
+    while client.poll() is None:  # only one that comes at least 5 s after the first counts as the second
+        with suppress(psutil.NoSuchProcess):
+            relay.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            client.wait(INSIST_SECONDS)
+        assert time.monotonic() - begin < SECONDS
+    record = user.record("disturbed")
+    assert (record["status"], record["reason"]) == ("stopped", f"SIGTERM {WITHIN_STEP}")
+    wait_until(lambda: not processes_of(user), "the end of all processes", SECONDS)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
