@@ -7,8 +7,11 @@ test_torch_compat.py fails and this file is the place to change.
 from __future__ import annotations
 
 import functools
+import queue
+import signal
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +20,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, _utils, dataloader
 
+Item = TypeVar("Item")
+
 OLDEST_TORCH = (2, 8)
 """The oldest version that has all names used here; pyproject.toml requires it."""
+
+_error_if_any_worker_fails = _utils.signal_handling._error_if_any_worker_fails  # type: ignore[attr-defined]
 
 LossBase = loss._Loss
 """The base class of the losses in torch.nn."""
@@ -38,6 +45,65 @@ def has_begun_to_persist(loader: object) -> bool:
 def set_loader_shutdown_seconds(seconds: float) -> None:
     """Set how long a DataLoader waits, twice, for a worker to exit before it terminates the worker."""
     _utils.MP_STATUS_CHECK_INTERVAL = seconds
+
+
+class WatchedLoader(DataLoader[Item]):
+    """A DataLoader that reports the end of a worker where an item is taken, within half a second.
+
+    torch's own raises from the handler of SIGCHLD, wherever the main thread happens to be. In a destructor or
+    a weak reference's callback Python drops that error, and the loop waits for the worker's item until
+    `timeout`; within a queue's `put` the error leaves the queue locked. Raises RuntimeError, worded as torch
+    words it.
+    """
+
+    def _get_iterator(self) -> dataloader._BaseDataLoaderIter:
+        if self.num_workers == 0:
+            return super()._get_iterator()
+        # torch sets its handler once for each process, unless it has set it already.
+        _utils.signal_handling._SIGCHLD_handler_set = True
+        self.check_worker_number_rationality()
+        return _WatchedIterator(self)
+
+
+class _WatchedIterator(dataloader._MultiProcessingDataLoaderIter):
+    CHECK_SECONDS = 0.5
+    """Longest wait for an item before the workers are looked at again."""
+
+    def _next_data(self) -> Any:
+        # Of all loaders: a validation worker that dies ends the training at the next batch, too.
+        _error_if_any_worker_fails()
+        return super()._next_data()  # type: ignore[no-untyped-call]
+
+    def _try_get_data(self, timeout: float = CHECK_SECONDS) -> tuple[bool, Any]:
+        """Return (True, item), or (False, None) if none arrives within `timeout` seconds."""
+        end = time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            try:
+                return True, self._data_queue.get(timeout=max(0.0, min(left, self.CHECK_SECONDS)))
+            except queue.Empty:
+                self._raise_if_ended()
+                if left <= 0:
+                    return False, None
+            except (EOFError, OSError):
+                self._await_end_of_sender()
+                raise
+
+    def _await_end_of_sender(self) -> None:
+        """Raise RuntimeError once a worker has ended. Its connections are closed a moment before that."""
+        end = time.monotonic() + self.CHECK_SECONDS
+        while time.monotonic() < end:
+            self._raise_if_ended()
+            time.sleep(0.005)
+
+    def _raise_if_ended(self) -> None:
+        for worker in self._workers:
+            if (code := worker.exitcode) is None:
+                continue
+            how = f"is killed by signal: {signal.strsignal(-code)}" if code < 0 else "exited unexpectedly"
+            raise RuntimeError(f"DataLoader worker (pid {worker.pid}) {how}.")
+        if self._pin_memory and not self._pin_memory_thread.is_alive():
+            raise RuntimeError("Pin memory thread exited unexpectedly")
 
 
 def shut_down_workers(loader: DataLoader[Any]) -> None:

@@ -28,7 +28,11 @@ from torchconsole.engine.components.data.loader_worker import (
     sizes_differ,
 )
 from torchconsole.engine.components.data.order import EVALUATE, TrainOrder, stream_seed
-from torchconsole.engine.components.torch_compat import set_loader_shutdown_seconds, shut_down_workers
+from torchconsole.engine.components.torch_compat import (
+    WatchedLoader,
+    set_loader_shutdown_seconds,
+    shut_down_workers,
+)
 from torchconsole.engine.config.data_schema import DataConfig
 from torchconsole.engine.errors import TorchconsoleError
 
@@ -305,7 +309,7 @@ class Loader:
 def _make_loader(fetcher: Dataset[Any], requests: Any, options: LoaderOptions) -> DataLoader[Any]:
     """Return a loader whose items are batches. Its workers end with the thread that starts the first pass."""
     workers = options.num_workers
-    loader: DataLoader[Any] = DataLoader(
+    loader: DataLoader[Any] = WatchedLoader(
         fetcher,
         batch_size=None,
         sampler=requests,

@@ -129,7 +129,8 @@ def test_the_names_of_the_optimizers_step_exist() -> None:
 def test_private_names_are_used_in_one_module_only() -> None:
     engine = Path(torch_compat.__file__).parents[1]
     private = re.compile(
-        r"_shutdown_workers|MP_STATUS_CHECK|\b_Loss\b|[.\"]_metadata\b|\b_optimizer_step_p|_step_supports_amp"
+        r"_shutdown_workers|MP_STATUS_CHECK|_SIGCHLD_handler|_error_if_any|_MultiProcessing|"
+        r"\b_Loss\b|[.\"]_metadata\b|\b_optimizer_step_p|_step_supports_amp"
     )
     users = [
         str(path.relative_to(engine))
