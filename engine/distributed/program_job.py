@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
@@ -29,15 +31,13 @@ from torchconsole.engine.training.progress import Progress
 
 log = logging.getLogger(__name__)
 
-HERE, GIVEN, ANNOUNCED = "here", "given", "announced"
+HERE, GIVEN, LEFT, ANNOUNCED = "here", "given", "left", "announced"
 
-KEPT_NAMES = 2
-"""What a process gives is kept until it has given as many more."""
+PART_BYTES = 4 * 2**20
+"""Size of the parts in which content is given: a client that sends more than 8 MiB is disconnected."""
 
 TAKE_SECONDS = 10.0
 """How long the first process waits for what the others give at the same step."""
-
-LOOK_SECONDS = 0.05
 
 TIMED_OUT = "imed out"
 """Part of what gloo says if it has waited for another process for the timeout of the process group."""
@@ -90,10 +90,13 @@ class NoJob:
         """Warn at the first step if the processes train apart."""
 
     def give(self, name: str, content: bytes) -> None:
-        """Give the first process something that it takes under this name."""
+        """Give the first process something that it takes under this name, which is used once."""
 
     def take(self, name: str) -> list[bytes] | None:
-        """Return what all others give under this name, in their order; None if one does not in time."""
+        """Return what all others give under this name, in their order; None if one does not in time.
+
+        It is not waited for if one of them has ended.
+        """
         return []
 
     def announce(self, text: str) -> None:
@@ -156,7 +159,8 @@ class ProgramJob(NoJob):
             self.start_thread("meeting", self._await_others)
         else:
             self._store.set(f"{HERE}/{self.rank}", "")
-        self._given: list[str] = []
+        self._untaken: list[str] = []
+        """Names under which the others may have given something that is still in the store."""
         self._queue: LeaderQueue | FollowerQueue | None = None
         self._watch: ProgramWatch | None = None
         self._commands: CommandQueue | None = None
@@ -192,20 +196,45 @@ class ProgramJob(NoJob):
 
     def give(self, name: str, content: bytes) -> None:
         """See `NoJob`."""
-        if name not in self._given:
-            self._given.append(name)
-        if len(self._given) > KEPT_NAMES:
-            self._store.delete_key(f"{GIVEN}/{self._given.pop(0)}/{self.rank}")
-        self._store.set(f"{GIVEN}/{name}/{self.rank}", content)  # type: ignore[arg-type]
+        key = f"{GIVEN}/{name}/{self.rank}"
+        parts = [content[begin : begin + PART_BYTES] for begin in range(0, len(content), PART_BYTES)]
+        for number, part in enumerate(parts):
+            self._store.set(f"{key}/{number}", part)  # type: ignore[arg-type]
+        self._store.set(key, str(len(parts)))
 
     def take(self, name: str) -> list[bytes] | None:
         """See `NoJob`."""
-        keys = [f"{GIVEN}/{name}/{rank}" for rank in range(1, self.size)]
+        self._untaken.append(name)
+        deadline = time.monotonic() + TAKE_SECONDS
         try:
-            self._store.wait(keys, timedelta(seconds=TAKE_SECONDS))
-            return list(self._store.multi_get(keys))
-        except dist.DistError:
+            for rank in range(1, self.size):
+                key = f"{GIVEN}/{name}/{rank}"
+                wait_for(self._store, key, deadline - time.monotonic(), partial(self._check_left, rank, key))
+            contents = [self._given(name, rank) for rank in range(1, self.size)]
+            self._drop_given()
+        except (TimeoutError, dist.DistError):
             return None
+        return contents
+
+    def _check_left(self, rank: int, key: str) -> None:
+        """Raise TimeoutError if this process has ended, as far as is known, and has not given this."""
+        is_lost = self._watch is not None and self._watch.failure
+        if (is_lost or self._store.check([f"{LEFT}/{rank}"])) and not self._store.check([key]):
+            raise TimeoutError(key)
+
+    def _given(self, name: str, rank: int) -> bytes:
+        key = f"{GIVEN}/{name}/{rank}"
+        return b"".join(self._store.get(f"{key}/{number}") for number in range(int(self._store.get(key))))
+
+    def _drop_given(self) -> None:
+        """Remove what has been taken from the store, and what came too late before."""
+        for name in self._untaken:
+            for rank in range(1, self.size):
+                if self._store.check([key := f"{GIVEN}/{name}/{rank}"]):
+                    for number in range(int(self._store.get(key))):
+                        self._store.delete_key(f"{key}/{number}")
+                    self._store.delete_key(key)
+        self._untaken.clear()
 
     def announce(self, text: str) -> None:
         """See `NoJob`."""
@@ -277,9 +306,11 @@ class ProgramJob(NoJob):
         self._over.set()
         if self._queue is not None:
             self._queue.close()
-        if self.leads:
-            self._is_complete.set()
-            with contextlib.suppress(dist.DistError):
+        with contextlib.suppress(dist.DistError):
+            if not self.leads:
+                self._store.set(f"{LEFT}/{self.rank}", "")
+            else:
+                self._is_complete.set()
                 self._store.set(STOP, "")
                 for rank in range(1, self.size):
                     self._store.set(f"{HERE}/{rank}", "")

@@ -44,7 +44,7 @@ class LeadingCheckpoints(CheckpointManager):
         super().__init__(config, state, writer)
         self._kept = state
         self._job = job
-        self._is_complete = True
+        self._saves = 0
         self._saved_alone: int | None = None
         """The revision of the newest state, if it was saved without the others."""
 
@@ -59,10 +59,10 @@ class LeadingCheckpoints(CheckpointManager):
 
     def _gather(self) -> list[dict[str, Any]] | None:
         """Return the states of the others; None if one of them does not save: it has ended, for example."""
+        self._saves += 1
         step = self._kept.progress.step
-        contents = self._job.take(str(step)) if self._is_complete else None
+        contents = self._job.take(_name(self._saves, step))
         if contents is None:
-            self._is_complete = False
             log.warning(INCOMPLETE, f"{step:,}")
             return None
         return [torch.load(io.BytesIO(each), map_location="cpu", weights_only=True) for each in contents]
@@ -75,6 +75,7 @@ class FollowingCheckpoints(CheckpointManager):
         super().__init__(config, state, no_writer())
         self._kept = state
         self._job = job
+        self._saves = 0
 
     @property
     def due(self) -> bool:
@@ -85,13 +86,19 @@ class FollowingCheckpoints(CheckpointManager):
         """See `CheckpointManager`."""
         if reason == "best":
             return
+        self._saves += 1
         content = io.BytesIO()
         torch.save(to_host(self._kept.own_state()), content)
-        self._job.give(str(self._kept.progress.step), content.getvalue())
+        self._job.give(_name(self._saves, self._kept.progress.step), content.getvalue())
 
     def flush(self) -> str:
         """Return that nothing has failed."""
         return ""
+
+
+def _name(save: int, step: int) -> str:
+    """Return under which name the states of a save are exchanged: there may be several saves at one step."""
+    return f"{save}/{step}"
 
 
 def part_of(saved: Mapping[str, Any], job: NoJob, kept: KeptState) -> dict[str, Any]:

@@ -23,6 +23,7 @@ rank = dist.get_rank()
 torch.manual_seed(rank)
 net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1))
 net = DistributedDataParallel(net)
+net.module[0].register_buffer("mask", torch.ones(3_000_000))  # of 12 MB
 optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
 data = TensorDataset(torch.arange(192.0).reshape(48, 4) / 100)
 sampler = DistributedSampler(data)
@@ -55,7 +56,8 @@ with torchconsole.run("mine") as run:
             if rank == 0 and "DIES" in os.environ and not run.resumed:
                 maybe_die(run.step)
 """
-"""Gradients accumulate over the end of an epoch too, each process has noise of its own, and dropout."""
+"""Gradients accumulate over the end of an epoch too, each process has noise of its own, dropout,
+and more state than the store takes at once."""
 
 
 def losses(user: User, name: str) -> list[dict[str, str]]:

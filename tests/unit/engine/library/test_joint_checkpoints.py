@@ -13,7 +13,7 @@ import torch
 from torchconsole.engine.config.schema import CheckpointConfig, EarlyStoppingConfig
 from torchconsole.engine.distributed.program_job import ALONE, NoJob
 from torchconsole.engine.errors import CheckpointError
-from torchconsole.engine.library.joint_checkpoints import LeadingCheckpoints, part_of
+from torchconsole.engine.library.joint_checkpoints import FollowingCheckpoints, LeadingCheckpoints, part_of
 from torchconsole.engine.library.kept_state import KeptState
 from torchconsole.engine.library.program_lr import ProgramLr
 from torchconsole.engine.training.checkpoint import newest_valid
@@ -110,3 +110,46 @@ def test_a_complete_state_is_written_once(kept: KeptState, writer: AsyncCheckpoi
     manager.save("last")
     manager.save("stop")
     assert kept.progress.revision == 0
+
+
+class Pair(OneOf):
+    """A process of two: what one of them gives, the other one takes."""
+
+    def __init__(self, rank: int, given: dict[str, bytes]) -> None:
+        super().__init__(rank, 2)
+        self.given = given
+
+    def give(self, name: str, content: bytes) -> None:
+        assert name not in self.given
+        self.given[name] = content
+
+    def take(self, name: str) -> list[bytes] | None:
+        return [self.given.pop(name)] if name in self.given else None
+
+
+def test_two_saves_at_one_step_are_told_apart(kept: KeptState, writer: AsyncCheckpointWriter) -> None:
+    """As when the lr changes and then a stop follows at the same boundary."""
+    given: dict[str, bytes] = {}
+    other = KeptState(Progress(), EarlyStopping(EarlyStoppingConfig()), ProgramLr())
+    first = LeadingCheckpoints(CheckpointConfig(), kept, writer, Pair(0, given))
+    second = FollowingCheckpoints(CheckpointConfig(), other, Pair(1, given))
+    second.save("last")
+    first.save("last")
+    assert kept.others is not None
+    first.save("command")
+    assert kept.others is None, "the second save of the other process is not there yet"
+
+
+def test_one_save_that_a_process_missed_does_not_make_the_next_ones_incomplete(
+    kept: KeptState, writer: AsyncCheckpointWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    given: dict[str, bytes] = {}
+    other = KeptState(Progress(), EarlyStopping(EarlyStoppingConfig()), ProgramLr())
+    first = LeadingCheckpoints(CheckpointConfig(), kept, writer, Pair(0, given))
+    second = FollowingCheckpoints(CheckpointConfig(), other, Pair(1, given))
+    first.save("last")
+    second.save("last")  # too late
+    assert "not all processes have saved at this step" in caplog.text
+    second.save("last")
+    first.save("last")
+    assert kept.others is not None

@@ -175,3 +175,35 @@ def test_a_store_that_ends_with_the_first_process_is_kept_for_some_seconds_only(
     job = ProgramJob(Membership(0, 2, 0, 2, "127.0.0.1", port - 1, "0", False, False))
     job.close()
     assert "process 1 had not come when this run ended" in caplog.text
+
+
+def test_what_is_given_may_be_larger_than_what_the_store_takes_at_once(jobs: list[ProgramJob]) -> None:
+    content = bytes(range(256)) * (20 * 2**12)
+    for name in ("1/7", "2/7"):
+        jobs[1].give(name, content)
+        assert jobs[0].take(name) == [content]
+    jobs[1].give("3/8", b"")
+    assert jobs[0].take("3/8") == [b""]
+
+
+def test_a_process_that_has_ended_is_not_waited_for(
+    jobs: list[ProgramJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program_job, "TAKE_SECONDS", 1e6)
+    jobs[1].give("1/7", b"before its end")
+    jobs[1].close()
+    assert jobs[0].take("1/7") == [b"before its end"]
+    assert jobs[0].take("2/8") is None
+
+
+def test_what_came_too_late_leaves_the_store_with_what_is_taken_next(
+    jobs: list[ProgramJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program_job, "TAKE_SECONDS", 0.01)
+    assert jobs[0].take("1/7") is None
+    keys = jobs[0]._store.num_keys()
+    monkeypatch.setattr(program_job, "TAKE_SECONDS", 1e6)
+    for name in ("1/7", "2/8"):
+        jobs[1].give(name, b"state")
+    assert jobs[0].take("2/8") == [b"state"]
+    assert jobs[0]._store.num_keys() == keys
