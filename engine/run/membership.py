@@ -25,6 +25,12 @@ BEFORE_TRAINING = "before the training began"
 WITHIN_STEP = "within a step, which is not saved; resume from the last checkpoint"
 """End of the reason of a run that was stopped without waiting for the end of a step."""
 
+HANGING = (
+    "the run has not stopped yet, because a step or an evaluation is still under way; stop again to end it "
+    "without waiting (a step that is cut short is not saved)"
+)
+"""Warning of a run that waits for a step after a stop."""
+
 STOP_NOTE = "TORCHCONSOLE_STOP_NOTE"
 """Variable of the processes that a parent has started: the file that it makes when somebody stops the run.
 
@@ -38,6 +44,14 @@ FIRST_PORT, PORTS = 20_000, 10_000
 
 HOSTS = re.compile(r"([^,\[]+)(?:\[(\d+)[^\]]*\]([^,]*))?")
 """The first host of a list of Slurm's: `gpu7,gpu9`, `gpu[07-09,12]` or `gpu[07-09]-ib`."""
+
+
+def leaves_others(reason: str) -> bool:
+    """Whether a run was stopped for this reason while its other processes know nothing of it.
+
+    The launcher ends them if the first process then exits with a status that is not 0.
+    """
+    return reason.endswith((BEFORE_TRAINING, WITHIN_STEP))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from types import FrameType
 
 from torchconsole.engine.protocol.commands import SaveCheckpoint, StopRun
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
-from torchconsole.engine.run.membership import BEFORE_TRAINING, STOP_NOTE, WITHIN_STEP
+from torchconsole.engine.run.membership import BEFORE_TRAINING, HANGING, STOP_NOTE, WITHIN_STEP
 from torchconsole.engine.run.process_signals import DO_NOTHING, handle, ignore
 from torchconsole.engine.training.command_queue import INSIST_SECONDS, Abandoned, CommandQueue, Terminated
 from torchconsole.engine.user_folders import user_name
@@ -30,11 +30,6 @@ AT_ONCE = 0.01
 
 HANGING_SECONDS = 10.0
 """How long a stop may wait for the end of a step before the user is told what else can be done."""
-
-HANGING = (
-    "the run has not stopped yet, because a step or an evaluation is still under way; stop again to end it "
-    "without waiting (a step that is cut short is not saved)"
-)
 
 LOGINCTL_SECONDS = 3.0
 """How long systemd-logind may take to answer."""
@@ -56,13 +51,15 @@ class Signals:
 
     def __init__(self, commands: CommandQueue) -> None:
         self.exit_status = 0
+        self.alarms = 0
+        """How often the main thread has noticed, after a stop, that it is to end: every second."""
         self._commands = commands
         self._name = ""
         self._reason = ""
         self._raises = False
         self._told = False
         self._next_interruption = 0.0
-        commands.on_stop = self._start_alarm
+        commands.on_stop = self.start_alarm
         ignore(signal.SIGHUP)
         for number in STOP_SIGNALS:
             handle(number, self._on_stop)
@@ -126,7 +123,12 @@ class Signals:
             ignore(other)
         self._commands.put(f"signal-{number}-again", StopRun(reason=self._name), by=self._name)
 
-    def _start_alarm(self) -> None:
+    def handles(self, number: int) -> bool:
+        """Whether this handles a signal now, and no handler of user code does. Any thread may call this."""
+        own = (self._on_stop, self._on_stop_again, self._on_alarm, DO_NOTHING)
+        return signal.getsignal(number) in own
+
+    def start_alarm(self) -> None:
         """Have `_on_alarm` called until the run ends. Any thread may call this."""
         first = AT_ONCE if self._commands.insists else BATCH_SECONDS
         signal.setitimer(signal.ITIMER_REAL, first, BATCH_SECONDS)
@@ -141,6 +143,7 @@ class Signals:
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         """Some time after a stop: end a preparation, a wait for data or user code that is still under way."""
+        self.alarms += 1
         _tell_parent()
         commands, now = self._commands, time.monotonic()
         name = self._name or "stopped"

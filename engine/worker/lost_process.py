@@ -30,9 +30,16 @@ def telling_loss_from_stop() -> Iterator[None]:
     try:
         yield
     except Terminated as termination:
-        if str(termination).endswith(BEFORE_TRAINING) and _has_lost_process() and not _is_stop():
-            raise TrainingError(f"another process {UNTOLD} {BEFORE_TRAINING}") from termination
+        if loss := why_lost(str(termination)):
+            raise TrainingError(loss) from termination
         raise
+
+
+def why_lost(reason: str) -> str:
+    """Return which process has died if `reason` is that of a stop because of it; empty if it is not."""
+    if reason.endswith(BEFORE_TRAINING) and _has_lost_process() and not _is_stop():
+        return f"another process {UNTOLD} {BEFORE_TRAINING}"
+    return ""
 
 
 def _has_lost_process() -> bool:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from torchconsole.engine.config.loading import read_preset
 from torchconsole.engine.config.schema import Preset
@@ -50,12 +50,13 @@ from torchconsole.engine.session.initial_state import initial_state
 from torchconsole.engine.session.output_follower import STANDARD_OUTPUT
 from torchconsole.engine.session.server import ServerThread
 from torchconsole.engine.session.signals import Signals, logout_warning
+from torchconsole.engine.session.stop_watch import StopWatch
 from torchconsole.engine.session.tracking.trackers import Trackers
 from torchconsole.engine.system_limits import explain_limit, raise_file_limit
 from torchconsole.engine.text import error_summary, os_error_summary
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
 from torchconsole.engine.user_folders import name_user
-from torchconsole.engine.worker.lost_process import telling_loss_from_stop
+from torchconsole.engine.worker.lost_process import telling_loss_from_stop, why_lost
 
 if TYPE_CHECKING:
     from torchconsole.engine.distributed.job import Job
@@ -113,6 +114,7 @@ def main(arguments: list[str]) -> int:
     server.place.end = signals.end
     server.place.follow_with(lambda folder: lock.follow(folder.lock_file))
     training = _Training(folder, server, commands, signals, script)
+    StopWatch(signals, commands, training.end_stopped).start()
     try:
         status = training.run(resume="--resume" in arguments)
     except DeviceLostError:
@@ -263,19 +265,33 @@ class _Training:
         self._own_name = f"{own_name(job.rank)}: "
         job.watch_training(trainer.state.progress, self._commands)
 
-    def _end_at_once(self, reason: str, seconds: float) -> None:
+    def end_stopped(self, reason: str, number: int) -> None:
+        """End this process from another thread after a stop: the training thread waits in native code.
+
+        `number` is that of the signal; 0 if it was a command. The launcher then ends the other processes.
+        """
+        if loss := why_lost(reason):
+            self._end_at_once(loss, FLUSH_SECONDS)
+        log.warning("%s: the main thread waits in native code, and is not waited for", reason)
+        self._event_queue.emit(RunFinished(status="stopped", reason=reason))
+        self._close_at_once(FLUSH_SECONDS, 128 + number if number else 1)
+
+    def _end_at_once(self, reason: str, seconds: float) -> NoReturn:
         """End this process from another thread: the training thread hangs, and nothing can be raised in it.
 
         A checkpoint that is being written is waited for so many seconds: it may be the disk that hangs.
         """
         report_error(reason)
         self._event_queue.emit(RunFailed(reason=reason))
+        self._close_at_once(seconds, 1)
+
+    def _close_at_once(self, seconds: float, status: int) -> NoReturn:
         flushing = threading.Thread(target=self._flush, name="flush", daemon=True)
         flushing.start()
         flushing.join(seconds)
         self._server.close()
         self.trackers.close()
-        end_at_once(1)
+        end_at_once(status)
 
     def _run_script(self, script: Script, *, resume: bool) -> RunFinished:
         self._event_queue.emit(PhaseChanged(phase="importing torch"))

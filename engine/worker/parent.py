@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 PROCESS = "torchconsole.engine.worker.process"
 RETRY_SECONDS = 0.1
 
-NOTICE_SECONDS = 10.0
+NOTICE_SECONDS = 20.0
 """After a stop, how long to wait before asking whether the worker has noticed it."""
 
 UNNOTICED_SECONDS = 5.0

@@ -19,7 +19,7 @@ from torchconsole.engine.config.script import read_script
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.liveness import HANDLED_SIGNALS, STOP_SIGNALS
-from torchconsole.engine.run.membership import BEFORE_TRAINING, JOINS, STOP_NOTE, UNTOLD, note_restart
+from torchconsole.engine.run.membership import JOINS, STOP_NOTE, UNTOLD, leaves_others, note_restart
 from torchconsole.engine.run.registry import moved_to
 from torchconsole.engine.session.ending import end
 
@@ -70,9 +70,8 @@ def _is_to_stop() -> bool:
 
 
 def _leaves_others(folder: RunFolder) -> bool:
-    """Whether the run was stopped before its first step, when the others do not know; the agent ends them."""
     with suppress(RunError):
-        return moved_to(folder).read_record().reason.endswith(BEFORE_TRAINING)
+        return leaves_others(moved_to(folder).read_record().reason)
     return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from tests.support.program_user import PROGRAM, User, wait_until
 from tests.support.ranks import SECONDS
-from torchconsole.engine.run.membership import WITHIN_STEP
+from torchconsole.engine.run.membership import HANGING, WITHIN_STEP
 from torchconsole.engine.training.command_queue import INSIST_SECONDS
 
 RELAY = "torchconsole.engine.worker.relay"
@@ -61,9 +62,15 @@ for step in range(1000):
 def start(user: User, *arguments: str) -> subprocess.Popen[bytes]:
     """Start a headless run `disturbed` with two processes."""
     command = [PROGRAM, *arguments[:1], "--headless", "--nproc", "2", "--name", "disturbed", *arguments[1:]]
-    return subprocess.Popen(
-        command, cwd=user.folder, env=user.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    with (user.home / "shown").open("w") as file:
+        return subprocess.Popen(
+            command, cwd=user.folder, env=user.env, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+        )
+
+
+def shown(user: User) -> str:
+    """Return what the client has printed."""
+    return (user.home / "shown").read_text()
 
 
 def log_of(user: User) -> str:
@@ -133,6 +140,58 @@ def test_a_stop_ends_a_program_that_waits_in_torch_for_another_process(user: Use
     client = start(user, "run", "train.py")
     wait_until(lambda: log_of(user).count("prepares") == 2, "the preparation", SECONDS)
     stop(user, client, signal.SIGINT)
+
+
+@pytest.mark.parametrize("by", ["command", "signal"])
+def test_a_stop_of_the_worker_ends_a_program_that_waits_in_torch(user: User, by: str) -> None:
+    (user.folder / "train.py").write_text(PROGRAM_THAT_WAITS_IN_TORCH)
+    user.env["LATE"] = "1"
+    client = start(user, "run", "train.py")
+    wait_until(lambda: log_of(user).count("prepares") == 2, "the preparation", SECONDS)
+    if by == "command":
+        user.run("send", "disturbed", "stop", timeout=SECONDS)
+    else:
+        os.kill(user.worker("disturbed"), signal.SIGTERM)
+    assert client.wait(SECONDS) == 0
+    record, name = user.record("disturbed"), "stopped" if by == "command" else "SIGTERM"
+    assert (record["status"], record["reason"]) == ("stopped", f"{name} before the training began")
+    wait_until(lambda: not processes_of(user), "the end of all processes", SECONDS)
+
+
+def test_a_second_stop_command_ends_a_program_that_waits_in_torch_within_a_step(user: User) -> None:
+    (user.folder / "train.py").write_text(PROGRAM_THAT_HANGS_IN_A_STEP)
+    client = start(user, "run", "train.py")
+    wait_until(lambda: "waits for the other" in log_of(user), "the wait", SECONDS)
+    wait_until(lambda: user.record("disturbed")["status"] == "running", "the training", SECONDS)
+    begin = time.monotonic()
+    while client.poll() is None:  # only one that comes at least 5 s after the first counts as the second
+        user.run("send", "disturbed", "stop", "--timeout", "5", timeout=SECONDS)
+        assert time.monotonic() - begin < SECONDS
+    record = user.record("disturbed")
+    assert (record["status"], record["reason"]) == ("stopped", f"stopped {WITHIN_STEP}")
+    wait_until(lambda: not processes_of(user), "the end of all processes", SECONDS)
+
+
+def test_the_second_ctrl_c_ends_a_program_that_has_said_that_it_waits(user: User) -> None:
+    (user.folder / "train.py").write_text(PROGRAM_THAT_HANGS_IN_A_STEP)
+    client = start(user, "run", "train.py")
+    wait_until(lambda: "waits for the other" in log_of(user), "the wait", SECONDS)
+    wait_until(lambda: user.record("disturbed")["status"] == "running", "the training", SECONDS)
+    client.send_signal(signal.SIGINT)
+    wait_until(lambda: HANGING in shown(user), "the client's warning", SECONDS)
+    client.send_signal(signal.SIGINT)
+    assert client.wait(SECONDS) == 128 + signal.SIGINT
+    record = user.record("disturbed")
+    assert (record["status"], record["reason"]) == ("stopped", f"SIGINT {WITHIN_STEP}")
+    wait_until(lambda: not processes_of(user), "the end of all processes", SECONDS)
+
+
+def test_a_stop_ends_a_first_process_that_is_suspended(user: User) -> None:
+    (user.folder / "train.py").write_text(PROGRAM_THAT_PREPARES)
+    client = start(user, "run", "train.py")
+    wait_until(lambda: log_of(user).count("prepares") == 2, "the preparation", SECONDS)
+    os.kill(user.worker("disturbed"), signal.SIGSTOP)
+    stop(user, client, signal.SIGTERM)
 
 
 def test_a_second_stop_ends_a_program_that_waits_in_torch_within_a_step(user: User) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torchconsole.engine.client.client import RunClient, connect
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.protocol.events import LogWritten, PhaseChanged
 from torchconsole.engine.run.folder import RunFolder
+from torchconsole.engine.run.membership import HANGING, JOINS, leaves_others
+from torchconsole.engine.run.registry import moved_to
 from torchconsole.engine.text import printable
 from torchconsole.tui.cli import report_error
 from torchconsole.tui.cli.outcome import FAILED_STATUSES, report_outcome
@@ -29,24 +33,32 @@ async def run_headless(start: Start, output: HeadlessOutput) -> int:
     """Start a run, show its progress until it ends, and return the exit status.
 
     SIGINT, SIGTERM and SIGUSR1 are passed on to the worker, even while it starts: the first two save and stop
-    the run, and give 130 and 143; the second of them does not wait for the worker. SIGHUP is ignored.
+    the run, and give 130 and 143. The second of them does not wait for the worker; but once the run has said
+    that a step does not end, it is passed on to end that. SIGHUP is ignored.
     """
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     received: list[int] = []
+    hangs = asyncio.Event()
+
+    def see(event: object) -> None:
+        if isinstance(event, LogWritten) and event.message == HANGING:
+            hangs.set()
 
     def interrupt(number: int) -> None:
         received.append(number)
-        if len(received) > 1:
+        if len(received) > 1 and not hangs.is_set():
             task.cancel()
             return
         # `start` blocks the loop, so the loop calls this when `started` is set.
         started.process.send_signal(number)
         again = "press ctrl+c" if number == signal.SIGINT else "send it"
         name = signal.Signals(number).name
-        output.say(f"{name}: saving and stopping the run; {again} again to exit without waiting")
+        what = "ending the step" if hangs.is_set() else "saving and stopping the run"
+        hangs.clear()
+        output.say(f"{name}: {what}; {again} again to exit without waiting")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt, number)
@@ -54,7 +66,7 @@ async def run_headless(start: Start, output: HeadlessOutput) -> int:
     loop.add_signal_handler(signal.SIGUSR1, started.process.send_signal, signal.SIGUSR1)
     output.begin(started.folder)
     try:
-        await _show_progress(started.folder, output)
+        await _show_progress(started.folder, output, see)
         # A thread that waits would be joined after a second signal.
         while started.process.poll() is None:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
@@ -66,7 +78,16 @@ async def run_headless(start: Start, output: HeadlessOutput) -> int:
             started.refusal()  # gives a run whose resume was refused its record back
         return 128 + received[0]
     status = output.end(started.folder, started)
-    return 128 + received[0] if received and status == 0 else status
+    if status == 0 and (received or _leaves_others(started.folder)):
+        return 128 + received[0] if received else 1
+    return status
+
+
+def _leaves_others(folder: RunFolder) -> bool:
+    """Whether other processes of a launcher are still there, which it ends if this one's status is not 0."""
+    with suppress(RunError):
+        return JOINS in os.environ and leaves_others(moved_to(folder).read_record().reason)
+    return False
 
 
 async def follow_headless(folder: RunFolder, output: HeadlessOutput) -> int:
@@ -105,11 +126,14 @@ async def run_detached(start: Start) -> int:
     return 0
 
 
-async def _show_progress(folder: RunFolder, output: HeadlessOutput) -> None:
+async def _show_progress(
+    folder: RunFolder, output: HeadlessOutput, see: Callable[[object], object] = lambda event: None
+) -> None:
     async with connect(folder) as client:
         output.attach(client.snapshot.state)
         try:
             async for event in client.events():
+                see(event)
                 output.receive(event)
         finally:
             output.close()
