@@ -122,12 +122,13 @@ def fill(
     folder: Path,
     is_wanted: Wanted = everything,
     like: State | None = None,
+    device: str | None = None,
 ) -> None:
     """Put the shards of a checkpoint into the state that was read from its state.pt.
 
     The tensors are whole and on the CPU; with `like`, a state of the same training, they are sharded as that
-    one's are, so that each process reads its own part. Only the places that `is_wanted` get theirs. Raises
-    CheckpointError.
+    one's are, so that each process reads its own part, and on the `device`, by default on that of `like`.
+    Only the places that `is_wanted` get theirs. Raises CheckpointError.
     """
     places: Places = state.get(SHARDS) or {}
     wanted = {name: keys for name, keys in places.items() if is_wanted(keys)}
@@ -140,7 +141,7 @@ def fill(
         else:
             found = cast("Any", metadata.state_dict_metadata)
             targets = {
-                name: torch.empty_like(item_at(like, keys), dtype=found[name].properties.dtype)
+                name: torch.empty_like(item_at(like, keys), dtype=found[name].properties.dtype, device=device)
                 for name, keys in wanted.items()
             }
         _load(targets, _reader(folder, metadata))

@@ -131,7 +131,8 @@ class ShardedCheckpoints(JointCheckpoints):
         problem = ""
         try:
             with self._job.at_disk():
-                fill(saved, folder, lambda keys: _is_there(like, keys), like)
+                # A GPU need not hold these and those that they replace at once.
+                fill(saved, folder, lambda keys: _is_there(like, keys), like, device="cpu")
         except CheckpointError as error:
             problem = str(error)
         problems = [f"process {rank}: {each}" for rank, each in enumerate(self._job.gather(problem)) if each]

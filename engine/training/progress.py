@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -72,6 +73,17 @@ class TrainingClock:
     def leave_out(self, seconds: float) -> None:
         """Count the last `seconds` as active, but not for the rate: they were not training."""
         self._since += seconds
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Leave the time within this context out of the active seconds and of the rate."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - begin
+            self.ticked_at += seconds
+            self._since += seconds
 
     def add_samples(self, samples: int) -> None:
         """Count samples that were trained on since the last call."""

@@ -96,8 +96,8 @@ class TrainState:
         # A run that ended with its best weights continues with those it had trained to.
         # Checkpoints of the first versions have no frozen layers.
         state = {"frozen": [], "in_loss": [], "ranks": None} | state | (state.get("trained") or {})
-        load_weights(self._setup.model, state["model"])
         try:
+            load_weights(self._setup.model, state["model"])
             for name, entry in self._entries.items():
                 if entry.load is not None:
                     entry.load(state[name])

@@ -203,7 +203,8 @@ class Trainer:
     def roll_back(self, checkpoint: str | None) -> Outcome:
         """Go back to a checkpoint of this run. Raises CommandRejectedError, and then nothing has changed."""
         self._end_profile()
-        outcome = roll_back(self._setup, self.state, self.checkpoints, self.emit, checkpoint)
+        with self._clock.standing():  # of a rejected one, nothing is to be seen later
+            outcome = roll_back(self._setup, self.state, self.checkpoints, self.emit, checkpoint)
         self._leaves_epoch = True
         self.state.frozen.enter_train_mode(self._progress.epoch)
         self._step.restart()
@@ -386,8 +387,7 @@ class Trainer:
 
     def _end_if_over(self) -> None:
         """End the run if a limit is reached, after an evaluation of its last weights."""
-        reason = self._limits.reached(self._progress)
-        if reason is None or self.ended:
+        if (reason := self._limits.reached(self._progress)) is None or self.ended:
             return
         self._nonfinite.check_now()
         if not self._schedule.is_done:

@@ -15,6 +15,21 @@ pytestmark = pytest.mark.timeout(900)
 METRICS = ("train/loss", "grad_norm", "val/loss", "val/ema_loss")
 
 
+FUSSY = """
+import os
+from pathlib import Path
+from torch import nn
+
+class Fussy(nn.Flatten):
+    def _load_from_state_dict(self, *arguments):
+        if os.environ["RANK"] == "1" and Path("refuse").exists():
+            Path("refuse").unlink()
+            raise ValueError("not here")
+        super()._load_from_state_dict(*arguments)
+"""
+"""A layer that the second process cannot load once, if there is a file."""
+
+
 def ways(user: User, run: str) -> tuple[int, dict[Any, float], dict[Any, float]]:
     """The step that the run went back to, and what was logged after it before and since."""
     left: dict[Any, float] = {}
@@ -41,13 +56,14 @@ def test_all_go_back_to_the_same_checkpoint(
     user: User, torchrun: Torchrun, processes: int, strategy: str
 ) -> None:
     """The model has dropout, which each process draws for itself, and the run an average of its weights."""
-    user.write_preset("images", MODEL.format(dropout=0.2))
+    user.write_preset("images", MODEL.format(dropout=0.2).replace('"Flatten"', '"fussy.py:Fussy"'))
+    (user.folder / "fussy.py").write_text(FUSSY)
     changes = (
         f"distributed.strategy={strategy}", "data.batch_size=48", "training.epochs=100000",
         "distributed.checksum_every=5", "training.eval_interval=step", "training.eval_every=7",
     )  # fmt: skip
     process = torchrun.start(
-        processes, "train", "images", *(word for change in changes for word in ("--set", change))
+        processes, "train", "images", "--trust", *(word for change in changes for word in ("--set", change))
     )
     run = torchrun.wait_for_step(process, 3)
     saved = user.send(run, "save").rpartition("saved ")[2].strip()
@@ -59,6 +75,10 @@ def test_all_go_back_to_the_same_checkpoint(
     rejected = user.run("send", run, "rollback", last)
     assert rejected.returncode == 1
     assert "state.pt: is damaged" in rejected.stderr
+    (user.folder / "refuse").touch()
+    rejected = user.run("send", run, "rollback", str(at))
+    assert (rejected.returncode, "not here" in rejected.stderr) == (1, True), rejected.stderr
+    torchrun.wait_for_step(process, user.record(run)["step"] + 3)  # with equal checksums
     user.send(run, "pause")
     assert user.send(run, "rollback", str(at)).startswith(
         f"applied at step {at}: back at step {at} from step "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import torch
 
 from tests.support.fake_checkpoints import flip_a_bit
 from tests.support.sessions import MakeSession, Session
+from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol import commands as cmd
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.points import MetricsPoint
 from torchconsole.engine.run.checkpoints import Manifest, folder_name, list_checkpoints
-from torchconsole.engine.training import checkpoint_writer
+from torchconsole.engine.training import checkpoint_manager, checkpoint_writer
 from torchconsole.engine.training.checkpoint import clean_leftovers, newest_valid
 from torchconsole.engine.training.resume import resume_training
 
@@ -304,14 +306,48 @@ def test_a_damaged_checkpoint_changes_nothing(session: MakeSession) -> None:
     assert run.event_queue.losses == untouched.event_queue.losses
 
 
-@pytest.mark.parametrize("fails", ["load", "memory", "rename"])
+def test_the_time_of_a_rejected_one_is_no_training(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may read for minutes before it finds that the checkpoint is damaged."""
+    run = session("training.epochs=1")
+    clock, late = time.perf_counter, 0.0
+
+    def read_slowly(name: str | None) -> tuple[Path, dict[str, Any]]:
+        nonlocal late
+        late += 1e6
+        raise CheckpointError("it is damaged")
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + late)
+    monkeypatch.setattr(run.manager, "read", read_slowly)
+    script(run, (5, cmd.SaveCheckpoint()), (9, cmd.RollBack()))
+    run.trainer.run()
+    assert len(run.event_queue.of(ev.CommandRejected)) == 1
+    assert run.state.progress.active_seconds < 1e6
+    rates = [point.metrics.get("samples_per_sec", 1e3) for point in run.event_queue.points]
+    assert min(rates) > 1
+    assert max(point.metrics["data_wait"] for point in run.event_queue.points) <= 1
+
+
+@pytest.mark.parametrize("fails", ["load", "weights", "memory", "rename", "second rename"])
 def test_what_fails_half_way_changes_nothing(
     session: MakeSession, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     """A checkpoint that does not fit after all, or a disk that can no longer be written."""
     run = session("training.epochs=1", "model.dropout=0.3", "ema.decay=0.9")
-    script(run, (5, cmd.SaveCheckpoint()), (7, cmd.SaveCheckpoint()), (9, cmd.RollBack(checkpoint="5")))
-    if fails != "rename":
+    saves = ((step, cmd.SaveCheckpoint()) for step in (5, 6, 7))
+    script(run, *saves, (9, cmd.RollBack(checkpoint="5")))
+    if fails == "weights":
+        once = [ValueError("not this one")]
+        load_weights = run.setup.model.load_state_dict
+
+        def refuse_once(state: dict[str, Any]) -> None:
+            if once:
+                raise once.pop()
+            load_weights(state)
+
+        monkeypatch.setattr(run.setup.model, "load_state_dict", refuse_once)
+    elif fails in ("load", "memory"):
         calls: list[object] = []
         load = run.state.early_stopping.load_state_dict
 
@@ -326,9 +362,12 @@ def test_what_fails_half_way_changes_nothing(
         entry = run.state._entries["early_stopping"]
         run.state._entries["early_stopping"] = entry._replace(load=fail)
     else:
+        rename, refused = Path.rename, "step-00000007" if fails == "rename" else "step-00000006"
 
         def refuse(self: Path, target: Path) -> Path:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            if self.name == refused:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            return rename(self, target)
 
         hand_in = run.event_queue.on_log
 
@@ -345,12 +384,15 @@ def test_what_fails_half_way_changes_nothing(
     [rejected] = run.event_queue.of(ev.CommandRejected)
     reason = {
         "load": "the checkpoint does not fit the preset: not this one",
+        "weights": "the checkpoint does not fit the preset: not this one",
         "memory": "the checkpoint cannot be loaded: CUDA out of memory. Tried to allocate 2 GiB.",
         "rename": "the later checkpoints cannot be removed: step-00000007: Read-only file system",
+        "second rename": "the later checkpoints cannot be removed: step-00000006: Read-only file system",
     }[fails]
     assert rejected.reason == reason
     assert not run.event_queue.of(ev.RunResumed)
-    assert {"step-00000005", "step-00000007"} <= set(names(run))
+    assert {folder_name(step) for step in (5, 6, 7)} <= set(names(run))
+    assert not [name for name in names(run) if not name.startswith("step-")]
     untouched = session(
         "training.epochs=1",
         "model.dropout=0.3",
@@ -359,6 +401,58 @@ def test_what_fails_half_way_changes_nothing(
     )
     untouched.trainer.run()
     assert run.event_queue.losses == untouched.event_queue.losses
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: no `except` puts anything back."""
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(("done", "newest"), [(0, 7), (1, 6), (2, 5), (3, 5)])
+def test_a_kill_within_it_leaves_what_the_training_has_passed(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch, done: int, newest: int, *, keep: bool
+) -> None:
+    """So many renames are done by then; 3: and the links still lead to what is gone."""
+    settings = ("training.epochs=1", "model.dropout=0.3", "checkpoint.keep=-1")
+    run = session(*settings)
+    rename, renamed = Path.rename, 0
+
+    def die(self: Path, target: Path) -> Path:
+        nonlocal renamed
+        if run.state.progress.step == 5 and renamed == done:
+            raise Killed
+        renamed += run.state.progress.step == 5 and self.name in ("step-00000006", "step-00000007")
+        return rename(self, target)
+
+    def die_later(*_: object) -> None:
+        raise Killed
+
+    def begin_to_die(point: MetricsPoint) -> None:
+        hand_in(point)
+        if point.step == 9:
+            run.manager.flush()
+            monkeypatch.setattr(Path, "rename", die)
+            monkeypatch.setattr(checkpoint_manager, "relink", die_later)
+
+    saves = ((step, cmd.SaveCheckpoint(keep=keep)) for step in (5, 6, 7))
+    script(run, *saves, (9, cmd.RollBack(checkpoint="5")))
+    hand_in = run.event_queue.on_log
+    run.event_queue.on_log = begin_to_die
+    with pytest.raises(Killed):
+        run.trainer.run()
+    monkeypatch.undo()
+    clean_leftovers(run.checkpoints)
+    again = session(*settings, checkpoints=run.checkpoints)
+    resume_training(again.setup, again.state, run.checkpoints, again.event_queue)
+    assert again.state.progress.step == newest
+    assert [folder.name for folder in list_checkpoints(run.checkpoints)] == [
+        folder_name(step) for step in range(newest, 4, -1)
+    ]
+    again.trainer.run()
+    untouched = session(*settings, checkpoints=run.checkpoints.with_name("other"))
+    untouched.trainer.run()
+    assert again.event_queue.losses == untouched.event_queue.losses[newest:]
+    assert (run.checkpoints / "last").resolve().name == "step-00000023"
 
 
 def test_measured_layers_and_steps_until_a_pause_go_on(session: MakeSession) -> None:
