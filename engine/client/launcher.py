@@ -202,12 +202,12 @@ def resume_run(
     record = check_resumable(folder, preset)
     script = script_of(folder)
     processes = ONE
+    _await_end(folder)  # until then, it holds memory and GPUs
     if script is None:
         with suppress(PresetError):  # the worker says what is wrong with the preset
             current = preset or read_preset(folder.preset_file)
             trained = trained_batch(record, folder)
             processes = choose_processes(current, resumes=takes_fewer, trained=trained)
-    _await_end(folder)
     before = Before(record, folder.metrics_bytes())
     fresh = replace(
         record,

@@ -20,8 +20,10 @@ from torchconsole.engine.text import counted
 MOST_USED = 0.05
 """Share of its memory that a free GPU may have in use, by a desktop for example."""
 
-LEAST_MEMORY = 300 * 2**20
-"""Bytes of memory that a process takes with torch and little else."""
+MIB = 2**20
+
+LEAST_MEMORY = 200 * MIB
+"""Bytes of memory that a process with torch and little else has for itself; it shares some 85 MiB more."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -74,6 +76,12 @@ def choose_processes(
 
 
 def _choose(preset: Preset, resumes: bool, trained: TrainedBatch | None) -> Processes:
+    chosen = _choose_count(preset, resumes, trained)
+    _require_memory(chosen.count)
+    return chosen
+
+
+def _choose_count(preset: Preset, resumes: bool, trained: TrainedBatch | None) -> Processes:
     wanted = preset.distributed.processes
     if JOINS in os.environ or wanted == 1:
         return ONE
@@ -85,7 +93,6 @@ def _choose(preset: Preset, resumes: bool, trained: TrainedBatch | None) -> Proc
                 "as --nproc 2"
             )
         return _one_for_each(_gpus(), "distributed.processes =")
-    _require_memory(wanted)
     gpus = Gpus([], [], are_chosen=False) if on_cpu else _gpus()
     if resumes:
         return _as_before(preset, wanted, gpus, trained.processes if trained else wanted)
@@ -105,7 +112,7 @@ def concern_about(wanted: int | str, device: str) -> str:
     present = len(gpus.free) + len(gpus.busy)
     try:
         if isinstance(wanted, str):
-            _one_for_each(gpus, "")
+            _require_memory(_one_for_each(gpus, "").count)
             return ""
         _require_memory(wanted)
     except DeviceError as error:
@@ -120,7 +127,9 @@ def concern_about(wanted: int | str, device: str) -> str:
 def choose_for_program(nproc: str | None) -> Processes:
     """Return the processes that --nproc asks for to run a program of the user's own. Raises DeviceError."""
     if nproc == "auto":
-        return _one_for_each(_gpus(), "--nproc")
+        chosen = _one_for_each(_gpus(), "--nproc")
+        _require_memory(chosen.count)
+        return chosen
     count = int(nproc or 1)
     if count == 1:
         return ONE
@@ -133,10 +142,10 @@ def _require_memory(count: int) -> None:
     """Raise DeviceError if so many processes need more memory than is free, and others would be killed."""
     free = min([psutil.virtual_memory().available, *free_memory()])
     if count > 1 and count * LEAST_MEMORY > free:
+        most = max(1, free // LEAST_MEMORY)
         raise DeviceError(
-            f"{count} processes: each needs {LEAST_MEMORY / 2**30:.1f} GiB of memory or more, and "
-            f"{free / 2**30:.1f} GiB are free; start at most {max(1, free // LEAST_MEMORY)} (--nproc, "
-            "distributed.processes)"
+            f"{count} processes: each needs {LEAST_MEMORY / MIB:,.0f} MiB of memory or more, and "
+            f"{free / MIB:,.0f} MiB are free; use --nproc {most}{' or less' * (most > 1)}"
         )
 
 

@@ -119,7 +119,10 @@ def resume_advice(folder: RunFolder) -> str:
         return ""
     framework = _framework(folder)
     if framework is None:
-        return "it cannot be resumed: its program does not say what its state is"
+        return (
+            "it cannot be resumed: its program does not say what its state is; to run it again: "
+            f"{_command(script)}"
+        )
     return f"its program can resume from the newest checkpoint: {framework[1]}"
 
 

@@ -10,7 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from torchconsole.engine.client import processes
-from torchconsole.engine.client.processes import Processes, choose_for_program, choose_processes
+from torchconsole.engine.client.processes import (
+    Processes,
+    choose_for_program,
+    choose_processes,
+    concern_about,
+)
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import ComponentError, DeviceError, RunError
 from torchconsole.engine.run.membership import JOINS
@@ -67,16 +72,44 @@ def test_a_preset_asks_for_one_process_unless_it_says_another_number() -> None:
     assert choose_processes(wanting(3)) == Processes(3)
 
 
-def test_more_processes_than_the_memory_has_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = SimpleNamespace(available=2 * 2**30)
+def limit_memory(monkeypatch: pytest.MonkeyPatch, mebibytes: int) -> None:
+    """Leave the machine so much free memory."""
+    free = SimpleNamespace(available=mebibytes * 2**20)
     monkeypatch.setattr(processes.psutil, "virtual_memory", lambda: free)
+
+
+def test_more_processes_than_the_memory_has_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit_memory(monkeypatch, 1_234)
     monkeypatch.setattr(processes, "free_memory", lambda: iter([4 * 2**30]))
     assert choose_processes(wanting(6)) == Processes(6)
-    refusal = r"7 processes: each needs 0.3 GiB .* 2.0 GiB are free; start at most 6"
+    refusal = r"7 processes: each needs 200 MiB .* 1,234 MiB are free; use --nproc 6 or less$"
     with pytest.raises(DeviceError, match=refusal):
         choose_processes(wanting(7))
     with pytest.raises(DeviceError, match=refusal):
         choose_for_program("7")
+    limit_memory(monkeypatch, 10)
+    with pytest.raises(DeviceError, match=r"use --nproc 1$"):
+        choose_processes(wanting(2))
+
+
+def test_a_process_for_each_gpu_needs_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_nvml(monkeypatch, *(Gpu(f"GPU-{number}") for number in range(8)))
+    limit_memory(monkeypatch, 1_234)
+    refusal = "8 processes: each needs 200 MiB"
+    with pytest.raises(DeviceError, match=refusal):
+        choose_processes(wanting("auto"))
+    with pytest.raises(DeviceError, match=refusal):
+        choose_for_program("auto")
+    assert concern_about("auto", "auto").startswith(refusal)
+
+
+def test_a_resume_needs_memory_for_those_that_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer than before, because fewer GPUs are free."""
+    use_nvml(monkeypatch, Gpu("a"), Gpu("b"), Gpu("c", processes=1))
+    limit_memory(monkeypatch, 500)
+    assert choose_processes(wanting(8), resumes=True).count == 2
+    with pytest.raises(DeviceError, match="8 processes"):
+        choose_processes(wanting(8))
 
 
 def test_auto_takes_the_free_gpus_and_hides_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +253,7 @@ def test_a_program_runs_in_as_many_processes_as_typed(monkeypatch: pytest.Monkey
         (3, "auto", "3 processes, but this machine has 2 GPUs"),
         (2, "cuda", "2 processes, but only 1 of 2 GPUs is free; in use (numbers of nvidia-smi): 1"),
         ("auto", "auto", ""),
-        (5000, "auto", "5000 processes: each needs 0.3 GiB"),
+        (6000, "auto", "6000 processes: each needs 200 MiB"),
     ],
 )
 def test_what_speaks_against_a_number_of_processes_is_told(

@@ -47,9 +47,12 @@ def test_a_program_that_keeps_its_state_is_resumed(run: RunFolder, tmp_path: Pat
     refuse_script(run, "resume")
 
 
-def test_one_that_says_nothing_cannot_be(run: RunFolder) -> None:
+def test_one_that_says_nothing_cannot_be(run: RunFolder, tmp_path: Path) -> None:
     fake_checkpoint(run, 5)
-    assert "its program does not say what its state is" in resume_advice(run)
+    again = f"torchconsole run --cwd={tmp_path} {tmp_path}/train.py"
+    assert resume_advice(run) == (
+        f"it cannot be resumed: its program does not say what its state is; to run it again: {again}"
+    )
 
 
 def test_one_that_several_processes_have_run_can_be_too(run: RunFolder, tmp_path: Path) -> None:
