@@ -92,8 +92,11 @@ def describe_silence(loads: Sequence[RankLoad], now: float, width: int) -> str:
     return f"no news from {word} {', '.join(f'{load.rank}' for load in loads[:MOST_NAMED])}{more}: {seconds}"
 
 
-def why_no_straggler(ranks: RanksMeasured, processes: int) -> str:
+def why_no_straggler(ranks: RanksMeasured, run: RunState) -> str:
     """Say why no process is named as the straggler."""
+    if run.status == "paused":
+        return "paused: the times are those of the last steps"
+    processes = run.processes
     missing = processes - len(ranks.ranks)
     if missing > 0:
         return f"not heard from {missing} of {processes} processes yet"
@@ -105,8 +108,8 @@ def why_no_straggler(ranks: RanksMeasured, processes: int) -> str:
 
 
 def straggler_of(run: RunState) -> Straggler | None:
-    """Return the process that the others wait for, if there is one."""
-    return find_straggler(run.ranks.ranks) if run.ranks else None
+    """Return the process that the others wait for, if there is one. In a pause, none waits for another."""
+    return find_straggler(run.ranks.ranks) if run.ranks and run.status != "paused" else None
 
 
 def silence_of(load: RankLoad, ranks: RanksMeasured) -> str:

@@ -15,6 +15,7 @@ from torch.distributed import DistError
 
 from torchconsole.engine.components.devices import describe_device
 from torchconsole.engine.protocol.events import RanksMeasured
+from torchconsole.engine.protocol.info import StepTimes
 from torchconsole.engine.protocol.rank_loads import RankLoad
 from torchconsole.engine.session.telemetry import TelemetryProbe
 from torchconsole.engine.training.step_phases import StepPhases
@@ -58,16 +59,23 @@ class SampledSteps:
         self._phases = phases
         self._samples = samples
         self._rate: float | None = None
+        self._used: tuple[object, ...] = ()
+        self._parts = StepParts()
 
     def read(self) -> StepParts:
-        """See `MeasuresSteps`."""
-        rate, times = self._phases.samples_per_sec, self._phases.times
+        """See `MeasuresSteps`. Returns the same as before if no step has been measured since, as in a pause."""
+        measured = self._phases.samples_per_sec, self._phases.times, self._phases.data_wait
+        if measured != self._used:
+            self._used, self._parts = measured, self._mean(*measured)
+        return self._parts
+
+    def _mean(self, rate: float | None, times: StepTimes | None, data_wait: float) -> StepParts:
         if not rate or times is None:
             return StepParts()
         # A mean of speeds, not of times, is what the steps of several seconds have together.
         self._rate = rate if self._rate is None else KEPT * self._rate + (1 - KEPT) * rate
         step = self._samples / self._rate
-        data = step * self._phases.data_wait
+        data = step * data_wait
         if "communication" not in times.parts:
             return StepParts(step, data)
         waits = times.parts["communication"] + times.parts["data_wait"]

@@ -148,6 +148,19 @@ async def test_a_pause_leaves_the_key_of_the_ranks_where_it_is() -> None:
         assert "find lr" not in console.text
 
 
+async def test_a_paused_run_names_no_straggler() -> None:
+    run = several(*FOUR)
+    async with watching(run, size=(120, 40)) as console:
+        await console.press("0")
+        await console.shows("! rank 2 (gpu-08, cuda:0) waits for data")
+        run.emit(ev.RunPaused(step=92, time=NOON))
+        await console.shows("paused: the times are those of the last steps")
+        assert "waits for data" not in console.text
+        assert "samples/s of all" not in console.text
+        run.emit(ev.RunUnpaused(step=92, time=NOON))
+        await console.shows("! rank 2 (gpu-08, cuda:0) waits for data", "samples/s of all")
+
+
 async def test_an_ended_run_keeps_what_was_measured_last() -> None:
     async with watching(several(*FOUR, live=False), size=(120, 40)) as console:
         await console.press("0")

@@ -59,7 +59,7 @@ class RanksPane(OrderedPane[int]):
     def source(self) -> object:
         """Return what the lines are made from."""
         run = self._state.run
-        return run.ranks, run.processes, self._state.has_ended, paints(self.app), *self.arrangement
+        return run.ranks, run.processes, run.status, self._state.has_ended, paints(self.app), *self.arrangement
 
     def all_rows(self) -> Sequence[int]:
         """Return the ranks that were heard from."""
@@ -111,7 +111,7 @@ class RanksPane(OrderedPane[int]):
         if found := straggler_of(self._state.run):
             lines += _wrapped(f"! {describe_straggler(found, width - 2)}", "attn", width)
         else:
-            lines += _wrapped(why_no_straggler(ranks, self._state.run.processes), "faint", width)
+            lines += _wrapped(why_no_straggler(ranks, self._state.run), "faint", width)
         names: Line = [("  ", "text")]
         for index in self._columns(width):
             is_order = _HEADINGS[index] == (self.order or "rank")
@@ -157,7 +157,8 @@ class RanksPane(OrderedPane[int]):
         if batch:
             line += [("  batch ", "muted"), (batch, "bold text"), (f"{equals}{factors}", "faint")]
         speed = speed_of_all(run)
-        if speed is not None and not self._state.has_ended:
+        is_training = not self._state.has_ended and run.status != "paused"
+        if speed is not None and is_training:
             line += [(f"  {format_speed(speed):>6}", "bold train"), (" samples/s of all", "muted")]
         if scaled := describe_lr(run):
             line += [("  lr ", "muted"), (scaled, "faint")]

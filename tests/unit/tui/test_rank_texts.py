@@ -81,7 +81,7 @@ def test_the_straggler_is_described_in_the_width_that_there_is() -> None:
 
 def test_the_reason_why_there_is_no_straggler_is_said() -> None:
     def reason(*loads: RankLoad) -> str:
-        return why_no_straggler(RanksMeasured(ranks=list(loads)), 2)
+        return why_no_straggler(RanksMeasured(ranks=list(loads)), run(2, None))
 
     assert reason(load(0)) == "not heard from 1 of 2 processes yet"
     assert reason(load(0, step_seconds=1.0), load(1)) == "steps are not measured yet"

@@ -60,6 +60,17 @@ def test_the_time_of_a_step_is_that_of_the_mean_speed() -> None:
     assert meter.measure().step_seconds == pytest.approx(64 / 26)
 
 
+def test_the_figures_stand_still_while_no_step_is_made() -> None:
+    meter, phases = meter_of(32.0, 0.0, forward=0.5, communication=1.0, data_wait=0.0)
+    meter.measure()
+    phases.samples_per_sec = 2.0
+    figures = [
+        (load.step_seconds, load.data_seconds, load.communication_seconds)
+        for load in (meter.measure(), meter.measure(), meter.measure())
+    ]
+    assert figures[0] == figures[1] == figures[2]
+
+
 def test_waits_for_others_are_unknown_where_steps_do_not_tell_them() -> None:
     measured = meter_of(32.0, 0.25, data_wait=0.1, forward=0.5, backward=1.0)[0].measure()
     assert (measured.data_seconds, measured.communication_seconds) == (0.5, None)
