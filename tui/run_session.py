@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from torchconsole.engine.errors import CommandRejectedError, RunError, TorchconsoleError, UnreachableError
 from torchconsole.engine.protocol.commands import Command
-from torchconsole.engine.protocol.events import RunFailed, RunLost
+from torchconsole.engine.protocol.events import RunFailed, RunFinished, RunLost
 from torchconsole.tui.state import ConsoleState
 
 if TYPE_CHECKING:
     from torchconsole.engine.client.client import RunClient
     from torchconsole.engine.client.launcher import StartedRun
     from torchconsole.engine.run.folder import RunFolder
+    from torchconsole.engine.run.record import RunRecord
     from torchconsole.engine.run.recorded_history import Progress
 
 OpenClient = Callable[["Progress"], AbstractAsyncContextManager["RunClient"]]
@@ -104,6 +105,24 @@ class RunSession:
             self._state.found_checkpoint = (found.name, step_of(found))
             self._on_change()
 
+    def correct_end(self, record: RunRecord) -> None:
+        """Show how a run has ended as its record says it, if that is more than what was heard at its end.
+
+        The parent of several processes finds out later which of them was killed, and how.
+        """
+        run = self._state.run
+        if run.status not in ("failed", "lost") or self._state.user_error:
+            return
+        if record.status == "failed" and (run.status, run.reason) != (record.status, record.reason):
+            self._state.receive(RunFailed(reason=record.reason, user_error=record.user_error))
+        elif record.status == "stopped":
+            self._state.receive(
+                RunFinished(status="stopped", reason=record.reason, step=run.step, epoch=run.epoch)
+            )
+        else:
+            return
+        self._on_change()
+
     async def _find_refusal(self) -> str | None:
         """Return why our worker refused to start. It has removed a new run, maybe before we could connect."""
         try:
@@ -172,10 +191,10 @@ async def _with_exit_reason(lost: RunLost, started: StartedRun) -> RunLost:
     return lost.model_copy(update={"reason": f"{started.exit_reason()}: {lost.reason}"})
 
 
-async def wait_until_live(folder: RunFolder) -> bool:
+async def wait_until_live(folder: RunFolder, on_look: Callable[[RunRecord], None]) -> bool:
     """Check an ended run every LOOK_SECONDS until it is live again, because somebody has resumed it.
 
-    Return False if checking is pointless: the run is another machine's, or its folder is gone.
+    `on_look` receives the record of the ended run each time. Return False if checking is pointless: the run is another machine's, or its folder is gone.
     """
     while True:
         await asyncio.sleep(LOOK_SECONDS)
@@ -187,3 +206,4 @@ async def wait_until_live(folder: RunFolder) -> bool:
             return False
         if record.is_live or not record.is_here:
             return record.is_live
+        on_look(record)

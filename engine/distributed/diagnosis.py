@@ -123,7 +123,7 @@ def why_stuck(beats: Mapping[int, Beat], unheard: Mapping[int, float], seconds: 
         return _held_up(alive, busy)
     places = "; ".join(f"{beat.name(rank)} in {beat.place}" for rank, beat in alive.items())
     first = next(iter(alive.values()))
-    when = "before the training began" if first.doing == "preparing" else f"at step {first.step}"
+    when = "before the training began" if first.doing == "preparing" else f"at step {first.step:,}"
     longest = max(seconds, *(beat.still for beat in alive.values()))
     return f"all processes have {NOT_GONE_ON} {longest:.0f} s {when}: {places}"
 
@@ -146,8 +146,8 @@ def _where(beat: Beat) -> str:
     if beat.doing == "preparing":
         return f"before the training began, in {beat.place}"
     if beat.doing == "disk":
-        return f"after step {beat.step}: it waits for the disk with the checkpoints"
-    return f"after step {beat.step}, in {beat.place}"
+        return f"after step {beat.step:,}: it waits for the disk with the checkpoints"
+    return f"after step {beat.step:,}, in {beat.place}"
 
 
 def _silent(beat: Beat | None, rank: int, unheard: float) -> str:
@@ -163,4 +163,4 @@ def _silent(beat: Beat | None, rank: int, unheard: float) -> str:
 
 
 def _when(beat: Beat) -> str:
-    return "before the training began" if beat.doing == "preparing" else f"after step {beat.step}"
+    return "before the training began" if beat.doing == "preparing" else f"after step {beat.step:,}"

@@ -167,7 +167,7 @@ class Failures:
 
     def describe(self, rank: int, beat: Beat) -> str:
         """Say that a process has ended without a word, and after which step."""
-        when = "before the training began" if beat.doing == "preparing" else f"after step {beat.step}"
+        when = "before the training began" if beat.doing == "preparing" else f"after step {beat.step:,}"
         text = f"{beat.name(rank)} {UNTOLD} without a message {when}"
         kill = explain_kill(self._kills) if beat.host == socket.gethostname() else None
         return f"{text}: it {kill}" if kill else f"{text}: it was killed, or its machine is off"

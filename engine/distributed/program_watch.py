@@ -201,11 +201,11 @@ class ProgramWatch:
             self._told = True
             beat = alive[busy[0]]
             log.info(
-                "the other processes have waited %.0f s for %s, which is in %s after step %d",
+                "the other processes have waited %.0f s for %s, which is in %s after step %s",
                 min(each.still for each in waiting),
                 beat.name(busy[0]),
                 beat.place,
-                beat.step,
+                f"{beat.step:,}",
             )
 
 

@@ -111,7 +111,7 @@ class FrameworkCheckpoints(ABC):
     def fail(self, cause: str, requests: list[Request]) -> None:
         """Report that a checkpoint was not saved."""
         step = self._progress.step
-        reason = f"checkpoint at step {step} not saved: {cause} ({self.folder})"
+        reason = f"checkpoint at step {step:,} not saved: {cause} ({self.folder})"
         self._events.emit(CheckpointFailed(step=step, reason=reason))
         for request in requests:
             self._answer(request, step, reason)

@@ -263,7 +263,7 @@ class AsyncCheckpointWriter(threading.Thread):
 
     def _report_failure(self, job: SaveJob, error: Exception) -> None:
         step = job.manifest.step
-        reason = f"checkpoint at step {step} not saved: {cause_of(error)} ({self._checkpoints})"
+        reason = f"checkpoint at step {step:,} not saved: {cause_of(error)} ({self._checkpoints})"
         self.failure = reason
         self._emit(CheckpointFailed(step=step, reason=reason))
         for request in self._requests_of(job):

@@ -96,14 +96,44 @@ async def test_a_run_that_another_console_resumed_is_followed_again(monkeypatch:
         assert not [worker for worker in console.app.workers if worker.group == "follow"]
 
 
+@pytest.mark.parametrize("end", [ev.RunFailed(reason="process 1 has ended"), ev.RunLost(reason="died")])
+async def test_the_reason_that_is_found_out_after_the_end_is_taken_over(
+    end: ev.RunFailed | ev.RunLost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = RunRecord(FOLDER.name, str(FOLDER), status="lost", host=socket.gethostname())
+    if isinstance(end, ev.RunFailed):
+        record.status, record.reason = "failed", end.reason
+    looks: list[RunFolder] = []
+
+    def look(folder: RunFolder) -> RunRecord:
+        looks.append(folder)
+        return record
+
+    monkeypatch.setattr(run_session, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(RunFolder, "read_record", look)
+    async with watching(ScriptedRun(*BEGINNING, *epochs(1, 2))) as console:
+        console.run.emit(end)
+        console.run.hang_up()
+        await console.until(lambda: len(looks) > 3)
+        await console.shows(end.reason)
+        log = console.app.run_screen.state.log
+        assert len([entry for entry in log.entries if entry.kind == "end"]) == 1
+        record.status, record.reason = "failed", "process 1 was killed by SIGKILL"
+        await console.shows("failed at step 46: process 1 was killed by SIGKILL")
+        seen = len(looks)
+        await console.until(lambda: len(looks) > seen + 3)
+        ends = [entry.message for entry in log.entries if entry.kind == "end"]
+        assert ends[1:] == ["failed: process 1 was killed by SIGKILL"]
+
+
 async def test_a_run_of_another_machine_or_a_deleted_one_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(run_session, "LOOK_SECONDS", 0.01)
     run = RunFolder.create(tmp_path, "r")
-    assert not await run_session.wait_until_live(run)
+    assert not await run_session.wait_until_live(run, lambda record: None)
     run.write_record(RunRecord(run.name, str(run.path), status="stopped", host="elsewhere"))
-    assert not await run_session.wait_until_live(run)
+    assert not await run_session.wait_until_live(run, lambda record: None)
 
 
 async def test_a_finished_run_can_be_left_and_refuses_commands() -> None:

@@ -100,7 +100,7 @@ class RunScreen(RunLayout):
             # The app shows the findings, and asks whether to start anyway.
             self._closes_at_end = True
         while not (self._closes_at_end or self.state.run.is_live) and await wait_until_live(
-            RunFolder(Path(self.state.run.folder))
+            RunFolder(Path(self.state.run.folder)), self._session.correct_end
         ):
             await self._session.follow()
         if self._closes_at_end:
