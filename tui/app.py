@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from torchconsole.engine.config.schema import Preset
     from torchconsole.engine.config.script import Script
     from torchconsole.engine.config.user_imports import UserFile
+    from torchconsole.engine.run.record import RunRecord
     from torchconsole.tui.screens.checkpoint_tasks import StartFromCheckpoint
     from torchconsole.tui.screens.compare import CompareScreen
     from torchconsole.tui.screens.form import FormScreen
     from torchconsole.tui.screens.run import RunScreen
     from torchconsole.tui.screens.run_tasks import ResumeListedRun
+    from torchconsole.tui.state import ConsoleState
 
 SLOW_START_SECONDS = 0.5
 """After this time the loading of a preset is announced."""
@@ -203,20 +205,32 @@ class ConsoleApp(AttentiveApp[RunFolder], inherit_bindings=False):
 
     def on_run_screen_close_requested(self, message: RunScreen.CloseRequested) -> None:
         """Go to the menu, also if the console was opened on this run."""
-        if self._leave(message.screen):
+        if self._leave(message.screen, self._record_of(message.screen.state)):
             self._report_refusal()
 
     def on_compare_screen_close_requested(self, message: CompareScreen.CloseRequested) -> None:
         """Go to the menu, also if the console was opened on the comparison."""
         self._leave(message.screen)
 
-    def _leave(self, screen: Screen[Any]) -> bool:
-        """Go to the menu, which is made if there is none. Return False if the screen is already gone."""
-        has_menu = any(isinstance(each, MenuScreen) for each in self.screen_stack)
+    def _record_of(self, state: ConsoleState) -> RunRecord | None:
+        """Return which run the menu is to highlight; None if the start was refused, which removes the run."""
+        from torchconsole.engine.run.record import RunRecord
+
+        run = state.run
+        is_refused = run.status == "failed" and state.user_error
+        return None if is_refused or not run.folder else RunRecord(run.name, run.folder)
+
+    def _leave(self, screen: Screen[Any], run: RunRecord | None = None) -> bool:
+        """Go to the menu and there to `run`. Return False if the screen is already gone."""
+        menu = next((each for each in self.screen_stack if isinstance(each, MenuScreen)), None)
         if not self._remove(screen):
             return False
-        if not has_menu:
-            self.push_screen(MenuScreen(self._runs_dir))
+        is_new = menu is None
+        menu = menu or MenuScreen(self._runs_dir)
+        if run is not None:
+            menu.go_to_run(run)
+        if is_new:
+            self.push_screen(menu)
         return True
 
     def _remove(self, screen: Screen[Any]) -> bool:

@@ -194,7 +194,8 @@ async def _with_exit_reason(lost: RunLost, started: StartedRun) -> RunLost:
 async def wait_until_live(folder: RunFolder, on_look: Callable[[RunRecord], None]) -> bool:
     """Check an ended run every LOOK_SECONDS until it is live again, because somebody has resumed it.
 
-    `on_look` receives the record of the ended run each time. Return False if checking is pointless: the run is another machine's, or its folder is gone.
+    `on_look` receives the record of the ended run each time. Return False if checking is pointless: the run
+    is another machine's, or its folder is gone.
     """
     while True:
         await asyncio.sleep(LOOK_SECONDS)

@@ -63,7 +63,7 @@ class SampledSteps:
         self._parts = StepParts()
 
     def read(self) -> StepParts:
-        """See `MeasuresSteps`. Returns the same as before if no step has been measured since, as in a pause."""
+        """See `MeasuresSteps`. Returns the same if no step was measured since, as in a pause."""
         measured = self._phases.samples_per_sec, self._phases.times, self._phases.data_wait
         if measured != self._used:
             self._used, self._parts = measured, self._mean(*measured)

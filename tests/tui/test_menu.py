@@ -12,12 +12,15 @@ from tests.support.menus import NOW, add_run, opened
 from tests.support.pilot import press_at_once, shows, until
 from tests.support.watching import check_golden
 from torchconsole.engine.protocol.reports import LearningRateCurve
+from torchconsole.engine.run.folder import RunFolder
 from torchconsole.engine.run.notes import Notes, write_notes
+from torchconsole.engine.run.record import RunRecord
 from torchconsole.tui import launch, planned_lr
 from torchconsole.tui.app import ConsoleApp
 from torchconsole.tui.keys import MENU
 from torchconsole.tui.screens import menu
 from torchconsole.tui.screens.preset_list import PresetList
+from torchconsole.tui.screens.run import RunScreen
 from torchconsole.tui.screens.run_list import RunList
 from torchconsole.tui.widgets.preset_preview import PresetPreview
 from torchconsole.tui.widgets.run_preview import RunPreview
@@ -81,6 +84,44 @@ async def test_leaving_a_run_twice_at_once_leads_back_to_the_menu(runs_dir: Path
         await shows(app, pilot, "status", "q quit")
         await pilot.pause()
         assert isinstance(app.screen, menu.MenuScreen)
+
+
+async def test_a_run_that_is_left_is_highlighted_and_enter_shows_it_again(runs_dir: Path) -> None:
+    left = add_run(runs_dir, "left", "finished", 9e4)
+    add_run(runs_dir, "newest", "finished", 100)
+    app = ConsoleApp(RunFolder(left), runs_dir=runs_dir)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, "✓ finished")
+        await pilot.press("q")
+        await until(app, pilot, lambda: isinstance(app.screen, menu.MenuScreen))
+        runs = app.screen.query_one(RunList)
+        await until(app, pilot, lambda: runs.count() == 2 and runs.highlighted_run is not None)
+        assert runs.has_focus
+        assert runs.highlighted_run is not None
+        assert runs.highlighted_run.name == "left"
+        await pilot.press("enter")
+        await until(app, pilot, lambda: isinstance(app.screen, RunScreen))
+        assert isinstance(app.screen, RunScreen)
+        await shows(app, pilot, "✓ finished")
+        press_at_once(app, "q", "enter")  # the menu reads its list again
+        await until(app, pilot, lambda: isinstance(app.screen, RunScreen))
+        assert isinstance(app.screen, RunScreen)
+        await until(app, pilot, lambda: app.screen.state.run.name == "left")
+
+
+async def test_the_first_run_is_highlighted_too_after_it_is_left(runs_dir: Path) -> None:
+    app = ConsoleApp(runs_dir=runs_dir)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, "q quit")
+        shown = app.screen
+        assert isinstance(shown, menu.MenuScreen)
+        await until(app, pilot, lambda: not shown._has_runs)
+        folder = add_run(runs_dir, "first", "finished", 100)
+        shown.post_message(menu.MenuScreen.RunChosen(RunRecord("first", str(folder))))
+        await shows(app, pilot, "✓ finished")
+        await pilot.press("q")
+        await until(app, pilot, lambda: isinstance(app.screen, menu.MenuScreen) and shown.runs.count() == 1)
+        assert shown.runs.has_focus
 
 
 async def test_the_list_shows_new_runs_and_their_progress(runs_dir: Path) -> None:

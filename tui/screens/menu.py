@@ -135,13 +135,21 @@ class MenuScreen(KeyedScreen):
         self._use_settings()
         names = ("run_order", "run_order_reversed", "run_columns")
         on_setting_changed(self, *names, call=self._use_settings)
-        self.set_focus(self.presets)
+        self.set_focus(self.runs if self.runs.awaited else self.presets)
         self.call_after_refresh(self.set_timer, PAINT_SECONDS, self._on_first_frame)
 
     def _on_first_frame(self) -> None:
         self._is_shown = True
         self.post_message(self.Shown())
         self._reading.start()
+
+    def go_to_run(self, run: RunRecord) -> None:
+        """Highlight a run that was just left, so that enter shows it again."""
+        self.runs.go_to(run)
+        if self.is_mounted:
+            self._has_runs = True
+            self._lay_out(self.size)
+            self.set_focus(self.runs)
 
     def on_screen_resume(self) -> None:
         """Read presets and runs again: presets may have been saved, or their data downloaded, since."""
@@ -221,7 +229,7 @@ class MenuScreen(KeyedScreen):
     @on(ListPane.Chosen, "RunList")
     def choose_run(self) -> None:
         """Show the run, or the whole reason why it cannot be read."""
-        run = self.runs.highlighted_run
+        run = self.runs.awaited or self.runs.highlighted_run
         if run is not None and run.status in PROBLEMS:
             self.notify(printable(run.reason), title=f"{run.status} run", severity="error", markup=False)
         elif run is not None:

@@ -35,6 +35,8 @@ class PickScreen(ModalScreen[str | None]):
         self._present = present
         self._check = check
         self._hint = hint
+        self._refused: str | None = None
+        """The text of which the remark says why it cannot be chosen."""
         self.line = PickInput(placeholder=hint, compact=True)
         self.list = PickList(picks, title)
         self._remark = Static(markup=False, classes="remark")
@@ -62,11 +64,14 @@ class PickScreen(ModalScreen[str | None]):
 
     def on_pick_input_moved(self, event: PickInput.Moved) -> None:
         """Move in the list."""
+        self._refused = None
         self.list.step(event.rows)
 
     @on(ListPane.Highlighted)
     def explain(self) -> None:
         """Show the highlighted entry in full, or what enter does with a text that is not in the list."""
+        if self.line.value == self._refused:
+            return  # the highlight has moved because of what was typed before enter
         picked = self.list.picked
         if picked is None:
             self._show(f"enter takes {self.line.value!r} as it is" if self._check else "", is_error=False)
@@ -99,5 +104,6 @@ class PickScreen(ModalScreen[str | None]):
         self.dismiss(None)
 
     def _show(self, text: str, *, is_error: bool) -> None:
+        self._refused = self.line.value if is_error else None
         self._remark.update(printable(text))
         self._remark.set_class(is_error, "-error")

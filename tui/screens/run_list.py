@@ -50,6 +50,8 @@ class RunList(ListPane):
         """Folders of the selected runs, in the order in which they were selected."""
         self._renamed = ""
         """Folder of the highlighted run, if it was just renamed to this."""
+        self.awaited: RunRecord | None = None
+        """A run that the next listing highlights, if it has it."""
         self._message = "reading the runs..."
         self._all_runs: Sequence[RunRecord] = []
         self._table = RunTable([], 0.0)
@@ -149,13 +151,24 @@ class RunList(ListPane):
         )
         self._table = RunTable(runs, time.time(), self.columns)
         folders = [run.folder for run in runs]
-        if self._renamed in folders:
+        awaited, self.awaited = self.awaited, None
+        if awaited and awaited.folder in folders:
+            self.highlighted = folders.index(awaited.folder)
+        elif self._renamed in folders:
             self.highlighted, self._renamed = folders.index(self._renamed), ""
         elif before and before.folder in folders:
             self.highlighted = folders.index(before.folder)
         elif before is None:
             self.highlighted = 0
         self.highlight(self.highlighted)
+
+    def go_to(self, run: RunRecord) -> None:
+        """Highlight a run, as soon as it is listed."""
+        folders = [each.folder for each in self._table.records]
+        if run.folder in folders:
+            self.highlight(folders.index(run.folder))
+        else:
+            self.awaited = run
 
     def follow_rename(self, folder: str, renamed: str) -> None:
         """Keep the highlighted run, which was renamed, highlighted and selected.

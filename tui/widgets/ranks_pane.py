@@ -59,7 +59,8 @@ class RanksPane(OrderedPane[int]):
     def source(self) -> object:
         """Return what the lines are made from."""
         run = self._state.run
-        return run.ranks, run.processes, run.status, self._state.has_ended, paints(self.app), *self.arrangement
+        shown = run.ranks, run.processes, run.status
+        return *shown, self._state.has_ended, paints(self.app), *self.arrangement
 
     def all_rows(self) -> Sequence[int]:
         """Return the ranks that were heard from."""
