@@ -56,6 +56,19 @@ async def test_what_the_engine_would_reject_is_explained_and_the_dialog_stays_op
         assert "settings that may change" not in console.text
 
 
+async def test_a_refusal_stays_when_text_and_enter_arrive_together() -> None:
+    async with watching(trains_a_preset(), size=(120, 40)) as console:
+        await console.press("E")
+        await console.press_at_once(*"foo=1", "enter")
+        await console.shows("foo: unknown key")
+        await console.press_at_once("ctrl+u", *"training.epochs=80", "enter")
+        await console.shows("training.epochs changes on a resume only")
+        await console.press("backspace")
+        assert "changes on a resume only" not in console.text
+        await console.press("escape")
+        assert console.run.commands == []
+
+
 async def test_a_preset_of_another_version_is_left_to_its_worker() -> None:
     run = trains_a_preset()
     run.snapshot.state.config["later"] = 1
