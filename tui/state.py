@@ -168,6 +168,8 @@ class ConsoleState:
             self._show_warning(event)
         if isinstance(event, ev.RunFailed):
             self.user_error, self.can_start_anyway = event.user_error, event.can_start_anyway
+        if isinstance(event, ev.RunPaused):
+            self._drop_notice_of_steps()
         # A command from here stays pending until after this event, and its answer is a notice anyway.
         if isinstance(event, ev.CommandApplied) and not self.pending:
             self.say(describe_change(event), "good")
@@ -205,6 +207,15 @@ class ConsoleState:
         is_change = not isinstance(applied.command, cmd.UNCHANGING)
         effect = f"{describe_effect(applied)} · {'applied ' * is_change}at step {applied.step:,}"
         self.say(effect, "good")
+
+        if self.run.status == "paused":
+            self._drop_notice_of_steps()
+
+    def _drop_notice_of_steps(self) -> None:
+        """Drop what is said about steps until a pause: the message line says at which step the run stands."""
+        last = self.run.changes[-1:]
+        if last and isinstance(last[0].command, cmd.TrainSteps) and self.notice.tone == "good":
+            self.notice = Notice()
 
     def command_failed(self, command: cmd.Command, problem: str) -> None:
         """Show that a command was rejected or not applied, and why."""

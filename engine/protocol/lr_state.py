@@ -65,6 +65,12 @@ class LrState:
         raise TypeError(f"not a command about the lr: {command!r}")
 
     def _multiply(self, factor: float) -> LrState:
+        if self.scale == 0 if self.held is None else not any(self.held):
+            command = "hold" if self.held is not None or self._schedule_is_zero else "lr"
+            raise CommandRejectedError(
+                f"the lr was set to 0, which no factor changes; use a value, such as `{command} "
+                f"{self.base[0]:g}`"
+            )
         if self.held is None:
             return replace(self, scale=_finite(self.scale * factor))
         return replace(self, held=tuple(_finite(lr * factor) for lr in self.held))

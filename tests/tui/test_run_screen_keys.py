@@ -32,6 +32,21 @@ async def test_space_pauses_and_unpauses_once_the_engine_confirms() -> None:
         await console.shows("● running", "unpaused · applied at step 92")
 
 
+async def test_the_step_at_which_the_run_stands_is_said_after_some_steps() -> None:
+    async with watching(running()) as console:
+        await console.press("greater_than_sign")
+        assert console.run.commands == [cmd.TrainSteps()]
+        console.run.answer(1518, "1 step, then a pause")
+        await console.shows("1 step, then a pause · applied at step 1,518")
+        console.run.emit(ev.RunPaused(step=1519))
+        await console.shows("paused at step 1,519")
+        console.run.emit(ev.RunUnpaused(step=1519))
+        await console.press("greater_than_sign")
+        console.run.answer(1519, "1 step, then a pause")
+        console.run.emit(ev.RunPaused(step=1520))
+        await console.shows("paused at step 1,520")
+
+
 async def test_a_second_space_revokes_a_pending_pause() -> None:
     async with watching(running()) as console:
         await console.press("space", "space")

@@ -191,6 +191,26 @@ def test_a_value_is_rejected_while_the_scheduled_lr_is_zero() -> None:
         rate.apply(SetLearningRate(value=0.1))
 
 
+def test_a_factor_is_rejected_while_the_lr_is_set_to_zero() -> None:
+    rate = learning_rate((Part("ExponentialLR"),))
+    rate.apply(SetLearningRate(value=0.0))
+    with pytest.raises(CommandRejectedError, match=r"no factor changes; use a value, such as `lr 0\.1`"):
+        rate.apply(SetLearningRate(factor=0.5))
+    rate.apply(HoldLearningRate())
+    with pytest.raises(CommandRejectedError, match=r"such as `hold 0\.1`"):
+        rate.apply(SetLearningRate(factor=2.0))
+    rate.apply(ReleaseLearningRate())
+    rate.apply(SetLearningRate(value=0.1))
+    rate.apply(SetLearningRate(factor=0.5))
+    assert rate.current == pytest.approx(0.05)
+
+
+def test_a_factor_is_for_later_while_only_the_schedule_is_at_zero() -> None:
+    rate, _ = falling_to_zero()
+    rate.apply(SetLearningRate(factor=0.5))
+    assert rate.scale == 0.5
+
+
 def test_a_hold_while_the_scheduled_lr_is_zero_uses_the_presets_ratio() -> None:
     rate, real = falling_to_zero()
     rate.apply(HoldLearningRate(value=0.2))
