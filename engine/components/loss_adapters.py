@@ -139,6 +139,25 @@ class AdaptedLoss(nn.Module):
         losses = self._computed(unreduced, outputs, targets).reshape(len(targets), -1)
         return losses.sum(dim=1) if self.loss.reduction == "batchmean" else losses.mean(dim=1)
 
+    def sum_and_weight(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | int]:
+        """Return the loss of a batch times its weight, (), and the weight; it stays on the device.
+
+        The weight is what torch divides by: the samples, or the sum of their weights by class, in which
+        ignored ones count for nothing.
+        """
+        if not isinstance(self.loss, nn.CrossEntropyLoss | nn.NLLLoss) or _counts_all_alike(self.loss):
+            return self.forward(outputs, targets) * len(targets), len(targets)
+        summed = copy.copy(self.loss)
+        summed.reduction = "sum"
+        total = self._computed(summed, outputs, targets)
+        classes = class_indices(outputs, targets)
+        if classes.is_floating_point():  # probabilities of classes
+            return total, len(targets)
+        weights = self.loss.weight
+        if weights is None:
+            weights = torch.ones(outputs.shape[1], device=targets.device)
+        return total, (weights[classes] * (classes != self.loss.ignore_index)).sum()
+
     def _computed(self, loss: nn.Module, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return what `loss`, this one or a copy without reduction, gives for the outputs."""
         rows = as_rows(outputs, self._spec, len(targets), possible_widths(self._spec))
@@ -196,6 +215,10 @@ class AdaptedLoss(nn.Module):
             f"{self._section}.name: {name} needs {wanted} output{plural} for each sample of two classes, but "
             f"the model has {width}; {advice}"
         )
+
+
+def _counts_all_alike(loss: nn.CrossEntropyLoss | nn.NLLLoss) -> bool:
+    return loss.weight is None and loss.ignore_index < 0
 
 
 class OwnLoss(nn.Module):

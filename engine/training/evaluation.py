@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from torchconsole.engine.components.mean_loss import MeanLoss
 from torchconsole.engine.components.metric_set import MetricSet
 from torchconsole.engine.components.phase_progress import PhaseProgress
 from torchconsole.engine.components.ranks import ALONE, Ranks
@@ -210,18 +211,17 @@ def evaluate(
     ranks: Ranks = ALONE,
     idle_passes: int = 0,
 ) -> Metrics:
-    """Return `val/loss` (the sample-weighted mean) and `metrics` of `model` in eval mode.
+    """Return `val/loss` (see `MeanLoss`) and `metrics` of `model` in eval mode.
 
     They are those of the batches of all `ranks`. A metric that cannot be computed is None, and
-    `metrics.unavailable` says why. `observe` gets the outputs
-    and targets of each batch. After the last batch follow `idle_passes` with the inputs of the first, which
-    count for nothing. The modes of the model's modules are restored; no random numbers are drawn.
+    `metrics.unavailable` says why. `observe` gets the outputs and targets of each batch.
+    After the last batch follow `idle_passes` with the inputs of the first, which count for nothing. The modes
+    of the model's modules are restored; no random numbers are drawn.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     metrics.reset()
-    loss_sum: Tensor | float = 0.0
-    count = 0
+    mean_loss = MeanLoss(loss_fn)
     spare: Tensor | None = None
     try:
         for inputs, targets in batches:
@@ -229,11 +229,9 @@ def evaluate(
                 spare = inputs.clone()  # a model may write to its inputs
             with autocast or contextlib.nullcontext():
                 outputs = model(inputs)
-                loss = loss_fn(outputs, targets)
+                mean_loss.update(outputs, targets)
                 if observe is not None:
                     observe(outputs, targets)
-            loss_sum = loss_sum + loss * len(targets)
-            count += len(targets)
             metrics.update(outputs, targets)
         for _ in range(idle_passes):
             assert spare is not None
@@ -243,6 +241,6 @@ def evaluate(
         for module, training in modes:
             module.training = training
     # The host waits for the device here, once an evaluation.
-    loss_sum, samples = ranks.totals(loss_sum, count)
+    loss = mean_loss.compute(ranks)
     metrics.merge(ranks)
-    return {"val/loss": float(loss_sum) / float(samples), **metrics.compute()}
+    return {"val/loss": loss, **metrics.compute()}
