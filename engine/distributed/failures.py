@@ -67,6 +67,8 @@ class Failures:
     def __init__(self, store: Store, rank: int, size: int) -> None:
         self.watch: KnowsBeats | None = None
         """What knows how far the others were; None before they have met."""
+        self.others_stop = False
+        """Whether another process has told the first one that it is to stop."""
         self._store = store
         self._rank = rank
         self._others = [other for other in range(size) if other != rank]

@@ -235,6 +235,7 @@ class Job(Ranks):
         def wait() -> None:
             with contextlib.suppress(dist.DistError):  # the store is gone at the end of the job
                 store.wait([STOP], FOREVER)
+                self.failures.others_stop = True
                 stop(store.get(STOP).decode())
 
         threading.Thread(target=wait, name="torchconsole-stop", daemon=True).start()

@@ -145,7 +145,7 @@ class ProgramJob(NoJob):
             self._store, answering = meet(
                 shared, leads=self.leads, complete=self._is_complete, count_late=lambda: len(self._late)
             )
-            self._failures = Failures(self._store, self.rank, self.size)
+            self.failures = Failures(self._store, self.rank, self.size)
         except TimeoutError as error:
             raise TrainingError(LEADER_IS_MISSING) from error
         except (dist.DistError, RuntimeError) as error:
@@ -189,8 +189,8 @@ class ProgramJob(NoJob):
             return Going(progress().step, commands.batches, is_paused, commands.stop_requested)
 
         self._commands = commands
-        self._watch = ProgramWatch(self.rank, self.size, self._failures, going, end)
-        self._failures.watch = self._watch
+        self._watch = ProgramWatch(self.rank, self.size, self.failures, going, end)
+        self.failures.watch = self._watch
         self._watch.begin(self._store)
         self.start_thread("watch", self._watch.work)
 
@@ -250,6 +250,7 @@ class ProgramJob(NoJob):
         def wait(store: Store, over: threading.Event) -> None:
             store.wait([STOP], FOREVER)
             if not over.is_set():
+                self.failures.others_stop = True
                 stop(store.get(STOP).decode())
 
         self.start_thread("stop", wait)
@@ -280,14 +281,14 @@ class ProgramJob(NoJob):
                 with contextlib.suppress(dist.DistError):
                     self._watch.give_up(self._store)
                     if self._watch.verdict:
-                        self._failures.accuse(self._watch.verdict)
-            return self._failures.why_lost(cause)
-        self._failures.report(reason)
+                        self.failures.accuse(self._watch.verdict)
+            return self.failures.why_lost(cause)
+        self.failures.report(reason)
         return f"{own_name(self.rank)}: {reason}"
 
     def report_stop(self) -> None:
         """See `NoJob`."""
-        self._failures.report_stop()
+        self.failures.report_stop()
 
     def check_group(self) -> None:
         """See `NoJob`."""

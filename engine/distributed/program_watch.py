@@ -24,6 +24,7 @@ from torch.distributed import DistError
 
 from torchconsole.engine.distributed.diagnosis import Beat, find_place, why_stuck
 from torchconsole.engine.distributed.failures import LEADER_STOPPED, Failures
+from torchconsole.engine.distributed.job import STOP
 from torchconsole.engine.distributed.watch import BEAT
 
 log = logging.getLogger(__name__)
@@ -157,9 +158,14 @@ class ProgramWatch:
         for rank in heard:
             self._hear(store, rank)
         if not self.failure:
-            self.failure = self._failures.first(store) or next(
-                (self._failures.describe(rank, self.beats[rank]) for rank in heard if self._is_gone(rank)), ""
-            )
+            self.failure = self._failures.first(store) or self._loss(store, heard)
+
+    def _loss(self, store: Store, heard: list[int]) -> str:
+        """Return which process is gone; empty if none is, or if a stop has ended it before its first step."""
+        gone = next(filter(self._is_gone, heard), None)
+        if gone is None or (self._mark.step == self._first_step and store.check([STOP])):
+            return ""
+        return self._failures.describe(gone, self.beats[gone])
 
     def _hear(self, store: Store, rank: int) -> None:
         if not store.check([key := f"{BEAT}/{rank}"]):

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -53,6 +53,8 @@ class Signals:
         self.exit_status = 0
         self.alarms = 0
         """How often the main thread has noticed, after a stop, that it is to end: every second."""
+        self.find_loss: Callable[[str], str] = lambda reason: ""
+        """Returns which other process has died if that is why the preparation stops with this reason."""
         self._commands = commands
         self._name = ""
         self._reason = ""

@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -162,6 +163,7 @@ class _Training:
         self._event_queue = server.event_queue
         self._commands = commands
         self._signals = signals
+        signals.find_loss = why_lost
         self._own_name = ""
         """What begins the reason why this process fails if it is one of several that train together."""
         self._flush: Callable[[], object] = lambda: None
@@ -205,7 +207,7 @@ class _Training:
         return self._signals.exit_status
 
     def _train(self, *, resume: bool) -> RunFinished:
-        with telling_loss_from_stop(), self._signals.ending_preparation():
+        with telling_loss_from_stop(self._signals), self._signals.ending_preparation():
             preset = _preset_of(self._folder)
             self._event_queue.emit(PhaseChanged(phase="importing torch"))
             with _limits_of_import():
@@ -254,6 +256,7 @@ class _Training:
                 self._commands.put(f"rank-{reason}", StopRun(reason=reason), by=reason)
 
         job = Job(membership)
+        self._signals.find_loss = partial(why_lost, failures=job.failures)
         job.watch_for_stop(stop)
         job.watch(lambda reason: self._end_at_once(reason, 60 * minutes), minutes)
         return job
@@ -270,7 +273,7 @@ class _Training:
 
         `number` is that of the signal; 0 if it was a command. The launcher then ends the other processes.
         """
-        if loss := why_lost(reason):
+        if loss := self._signals.find_loss(reason):
             self._end_at_once(loss, FLUSH_SECONDS)
         log.warning("%s: the main thread waits in native code, and is not waited for", reason)
         self._event_queue.emit(RunFinished(status="stopped", reason=reason))
@@ -298,7 +301,7 @@ class _Training:
         with _limits_of_import():
             from torchconsole.engine.worker.script import run_script
 
-        with telling_loss_from_stop():
+        with telling_loss_from_stop(self._signals):
             return run_script(
                 script,
                 self._place,

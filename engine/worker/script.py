@@ -30,6 +30,7 @@ from torchconsole.engine.session.event_queue import EventQueue
 from torchconsole.engine.session.run_place import RunPlace
 from torchconsole.engine.session.signals import Signals
 from torchconsole.engine.training.command_queue import CommandQueue, Terminated
+from torchconsole.engine.worker.lost_process import why_lost
 from torchconsole.engine.worker.relay import describe_immediate_exit
 
 log = logging.getLogger(__name__)
@@ -135,10 +136,11 @@ def run_script(
                 raise TrainingError(job.explain(str(error), error.__cause__)) from error
             outcome = _stopped(host)
         except Terminated as termination:
+            loss = signals.find_loss(str(termination))
             job.report_stop()
             job.close()
-            if job.failure:
-                raise JobError(job.failure) from termination
+            if loss or job.failure:
+                raise JobError(loss or job.failure) from termination
             raise
         finally:
             host.run.finish(ENDED)
@@ -176,6 +178,7 @@ def _join(commands: CommandQueue, signals: Signals) -> NoJob:
             commands.put(f"rank-{reason}", StopRun(reason=reason), by=reason)
 
     job = ProgramJob(membership)
+    signals.find_loss = partial(why_lost, failures=job.failures)
     job.watch_for_stop(stop)
     return job
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.support.program_user import PROGRAM, User, wait_until
-from tests.support.ranks import SECONDS
+from tests.support.ranks import SECONDS, Torchrun
 from torchconsole.engine.run.membership import HANGING, WITHIN_STEP
 from torchconsole.engine.training.command_queue import INSIST_SECONDS
 
@@ -221,3 +221,58 @@ def test_the_end_of_a_process_that_prepares_ends_the_others_at_once(own: User, r
     assert record["reason"].startswith(f"process {rank} (pid ")
     assert "exited with status 3" in record["reason"]
     assert "via SIGKILL" not in log_of(own)
+
+
+def processes_of_rank(user: User, rank: int) -> list[int]:
+    """Return the processes of this rank that torchrun has started."""
+    wanted = f"RANK={rank}".encode()
+    found = []
+    for pid in processes_of(user):
+        with suppress(OSError):
+            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
+
+
+def test_under_torchrun_a_process_that_is_killed_while_it_prepares_is_named(
+    own: User, torchrun: Torchrun
+) -> None:
+    """torchrun ends the first process by SIGTERM then, as somebody might who stops the job."""
+    own.env["FAULT"] = "prepares 1"
+    launcher = torchrun.start(2, "train", "own", "--trust", "--name", "disturbed")
+    wait_until(lambda: "preparing" in torchrun.printed(launcher), "the preparation", SECONDS)
+    (follower,) = processes_of_rank(own, 1)
+    os.kill(follower, signal.SIGKILL)
+    torchrun.wait(launcher)
+    record = own.record("disturbed")
+    assert record["status"] == "failed"
+    assert record["reason"].startswith(f"process 1 (pid {follower} on "), record["reason"]
+    assert "has ended without a message before the training began" in record["reason"]
+
+
+def test_under_torchrun_a_program_that_is_killed_while_it_prepares_is_named(
+    user: User, torchrun: Torchrun
+) -> None:
+    (user.folder / "train.py").write_text(PROGRAM_THAT_PREPARES)
+    user.env["KILLED"] = "1"
+    status, _ = torchrun.run(2, "run", "--name", "disturbed", "train.py")
+    assert status == 1
+    record = user.record("disturbed")
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("process 1 (pid "), record["reason"]
+
+
+@pytest.mark.parametrize("command", ["train", "run"])
+def test_under_torchrun_a_stop_of_all_while_they_prepare_is_a_stop(
+    own: User, torchrun: Torchrun, command: str
+) -> None:
+    own.env["FAULT"] = "prepares 1"
+    (own.folder / "train.py").write_text(PROGRAM_THAT_PREPARES)
+    words = ("own", "--trust") if command == "train" else ("train.py",)
+    launcher = torchrun.start(2, command, "--name", "disturbed", *words)
+    wait_until(lambda: "prepar" in torchrun.printed(launcher), "the preparation", SECONDS)
+    wait_until(own.runs, "the run", SECONDS)
+    launcher.terminate()
+    torchrun.wait(launcher)
+    record = own.record("disturbed")
+    assert (record["status"], record["reason"]) == ("stopped", "SIGTERM before the training began")

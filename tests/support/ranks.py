@@ -75,7 +75,11 @@ class Torchrun:
     def wait(self, process: subprocess.Popen[bytes]) -> tuple[int, str]:
         """Wait for the end of torchrun; return its exit status and what all processes printed."""
         status = process.wait(timeout=SECONDS)
-        return status, self._started[process].read_text(errors="replace")
+        return status, self.printed(process)
+
+    def printed(self, process: subprocess.Popen[bytes]) -> str:
+        """Return what all processes have printed until now."""
+        return self._started[process].read_text(errors="replace")
 
     def train(self, processes: int, *arguments: str) -> str:
         """Train to the end and return the run's name."""
