@@ -175,7 +175,9 @@ class Instruments:
     def _next_batch(self, original: Callable[..., Any], iterator: Any) -> Any:
         if not self._is_active:
             return original(iterator)
-        self._commands.waits_since = begin = time.monotonic()
+        begin, meter = time.monotonic(), self._run.meter
+        if meter is None:  # else other processes would wait for this one
+            self._commands.waits_since = begin
         try:
             batch = original(iterator)
         except StopIteration:
@@ -185,7 +187,7 @@ class Instruments:
             self._commands.waits_since = None
         self._commands.batches += 1
         self._latest_pass = getattr(iterator, "torchconsole_pass", self._latest_pass)
-        if (meter := self._run.meter) is not None:
+        if meter is not None:
             if torch.is_grad_enabled():
                 meter.add_wait(time.monotonic() - begin, getattr(iterator, "torchconsole_batch", 0))
             else:

@@ -1,7 +1,8 @@
 """Checkpoints of a program that several processes train: the first one writes, with the states of all.
 
 What differs between the processes goes through their store, at each save that all make at the same step: all
-but that of a new best, which only the first process knows of.
+but that of a new best, which only the first process knows of. Such saves are counted: there may be several at
+one step.
 """
 
 from __future__ import annotations
@@ -61,11 +62,12 @@ class LeadingCheckpoints(CheckpointManager):
         """Return the states of the others; None if one of them does not save: it has ended, for example."""
         self._saves += 1
         step = self._kept.progress.step
-        contents = self._job.take(_name(self._saves, step))
-        if contents is None:
+        contents = self._job.take(str(self._saves)) or []
+        states = [torch.load(io.BytesIO(each), map_location="cpu", weights_only=True) for each in contents]
+        if any(state["step"] != step for state in states) or len(states) < self._job.size - 1:
             log.warning(INCOMPLETE, f"{step:,}")
             return None
-        return [torch.load(io.BytesIO(each), map_location="cpu", weights_only=True) for each in contents]
+        return [state["own"] for state in states]
 
 
 class FollowingCheckpoints(CheckpointManager):
@@ -88,17 +90,12 @@ class FollowingCheckpoints(CheckpointManager):
             return
         self._saves += 1
         content = io.BytesIO()
-        torch.save(to_host(self._kept.own_state()), content)
-        self._job.give(_name(self._saves, self._kept.progress.step), content.getvalue())
+        torch.save({"step": self._kept.progress.step, "own": to_host(self._kept.own_state())}, content)
+        self._job.give(str(self._saves), content.getvalue())
 
     def flush(self) -> str:
         """Return that nothing has failed."""
         return ""
-
-
-def _name(save: int, step: int) -> str:
-    """Return under which name the states of a save are exchanged: there may be several saves at one step."""
-    return f"{save}/{step}"
 
 
 def part_of(saved: Mapping[str, Any], job: NoJob, kept: KeptState) -> dict[str, Any]:

@@ -192,7 +192,9 @@ class OwnLoops:
 
     def _next(self, iterator: Iterator[T], size: int = 0) -> T:
         commands, meter = self._host.commands, self._loop.meter
-        commands.waits_since = begin = time.monotonic()
+        begin = time.monotonic()
+        if meter is None or self.is_again:  # else the others, which train, would wait for this process
+            commands.waits_since = begin
         try:
             batch = next(iterator)
         finally:

@@ -198,6 +198,8 @@ class WatchedRun:
 
         What is no number is left out. A value on the device is copied there, and read with the line.
         """
+        if not self._job.leads:
+            return
         for given, logged in metrics.items():
             if given in COUNTERS or (value := _scalar(logged)) is None:
                 continue

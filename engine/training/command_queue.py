@@ -89,7 +89,8 @@ class CommandQueue:
         self.waits_since: float | None = None
         """Since when (time.monotonic) the training thread has been waiting for a batch; None if it is not.
 
-        Terminated may be raised in the thread then: between two batches nothing is half done.
+        Terminated may be raised in the thread then: between two batches nothing is half done. It stays None
+        while several processes train, which end at the same step only.
         """
         self.stops_since: float | None = None
         """When (time.monotonic) the first stop was requested."""

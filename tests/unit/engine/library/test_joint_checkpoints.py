@@ -75,7 +75,7 @@ class First(OneOf):
 
     def take(self, name: str) -> list[bytes] | None:
         content = io.BytesIO()
-        torch.save({"name": name}, content)
+        torch.save({"step": 8, "own": {"name": name}}, content)
         return [content.getvalue()]
 
 
@@ -106,6 +106,7 @@ def test_a_complete_save_at_the_step_of_a_new_best_takes_its_place(
 
 
 def test_a_complete_state_is_written_once(kept: KeptState, writer: AsyncCheckpointWriter) -> None:
+    kept.progress.step = 8
     manager = LeadingCheckpoints(CheckpointConfig(), kept, writer, First())
     manager.save("last")
     manager.save("stop")
@@ -138,6 +139,19 @@ def test_two_saves_at_one_step_are_told_apart(kept: KeptState, writer: AsyncChec
     assert kept.others is not None
     first.save("command")
     assert kept.others is None, "the second save of the other process is not there yet"
+
+
+def test_a_save_at_another_step_makes_none_complete(kept: KeptState, writer: AsyncCheckpointWriter) -> None:
+    """Processes that exchange nothing need not make the same steps."""
+    given: dict[str, bytes] = {}
+    other = KeptState(Progress(), EarlyStopping(EarlyStoppingConfig()), ProgramLr())
+    first = LeadingCheckpoints(CheckpointConfig(), kept, writer, Pair(0, given))
+    second = FollowingCheckpoints(CheckpointConfig(), other, Pair(1, given))
+    other.progress.step = 9
+    second.save("last")
+    first.save("last")
+    assert kept.others is None
+    assert not given, "it is not waited for"
 
 
 def test_one_save_that_a_process_missed_does_not_make_the_next_ones_incomplete(

@@ -19,6 +19,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 import torchconsole
 from tests.support.own_runs import MemoryHost, memory_host, own_run
 from tests.unit.engine.library.test_own_run import parts, points, step
+from torchconsole.engine.distributed.program_job import ALONE, NoJob
 from torchconsole.engine.errors import RunError
 from torchconsole.engine.library.own_run import OwnRun
 from torchconsole.engine.library.watched_run import MOST_METRICS
@@ -46,6 +47,30 @@ def saved(host: MemoryHost, link: str = "last") -> dict[str, Any]:
 
 
 # Loops.
+
+
+class OneOfTwo(NoJob):
+    """The first process of two."""
+
+    size = 2
+
+
+@pytest.mark.parametrize("job", [ALONE, OneOfTwo()])
+def test_a_stop_ends_a_wait_for_data_of_a_program_of_one_process_only(host: MemoryHost, job: NoJob) -> None:
+    """Others would wait in torch for a process that ends between two batches."""
+    host.job = job
+    waits: list[bool] = []
+
+    def batches() -> Iterator[int]:
+        for number in range(3):
+            waits.append(host.commands.waits_since is not None)
+            yield number
+
+    with own_run(host) as run:
+        for _ in run.epochs(1):
+            assert list(run.steps(batches())) == [0, 1, 2]
+    assert waits == [job is ALONE] * 3
+    assert host.commands.waits_since is None
 
 
 def test_a_zip_of_two_steps_is_refused(host: MemoryHost) -> None:

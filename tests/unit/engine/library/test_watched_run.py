@@ -13,9 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD
+from torch.utils.data import DataLoader, Dataset
 
 from torchconsole.engine.library import instruments
 from torchconsole.engine.library.instruments import Instruments
+from torchconsole.engine.library.step_meter import StepMeter
 from torchconsole.engine.library.watched_run import ProgramStopped, WatchedRun
 from torchconsole.engine.protocol.commands import StopRun
 from torchconsole.engine.protocol.events import ModelSummarized
@@ -82,6 +84,27 @@ def test_steps_count_on_with_the_optimizer_of_a_second_phase(run: WatchedRun, we
     step(everything, weight, 40)
     run.finish("")
     assert run.progress.step == pytest.approx(45, abs=1)
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_stop_ends_a_wait_for_data_of_a_program_of_one_process_only(
+    run: WatchedRun, commands: CommandQueue, *, is_alone: bool
+) -> None:
+    """Others would wait in torch for a process that ends between two batches."""
+    waits: list[bool] = []
+
+    class Data(Dataset[int]):
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> int:
+            waits.append(commands.waits_since is not None)
+            return index
+
+    run.meter = None if is_alone else StepMeter()
+    assert len(list(DataLoader(Data()))) == 2
+    assert waits == [is_alone] * 2
+    assert commands.waits_since is None
 
 
 def test_a_stop_reaches_a_second_phase_of_few_steps_whose_optimizer_is_made_then(
