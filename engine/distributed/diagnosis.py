@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,9 @@ take in any case."""
 LEAST_SILENCE = 60.0
 """Seconds for which one that prepares may say nothing in any case: an import or a library may hold Python's
 lock."""
+
+LEAST_ABSENCE = 5.0
+"""Seconds after which a thread that has not run was suspended: a busy machine or Python's lock takes less."""
 
 Doing = Literal["preparing", "training", "disk"]
 """What a process does; disk: it waits until a checkpoint is written or read."""
@@ -68,6 +72,35 @@ class Beat(BaseModel):
     def name(self, rank: int) -> str:
         """Return what people call the process."""
         return f"process {rank} (pid {self.pid} on {self.host})"
+
+
+class Absence:
+    """For how long this process itself stood still, while the others may have given it up."""
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds` is how long the others wait at least."""
+        self._least = max(seconds, LEAST_ABSENCE)
+        self._longest = 0.0
+        self._last = time.monotonic()
+
+    def note(self, period: float) -> None:
+        """Note that a thread runs which has waited for so many seconds, or longer if it could not run."""
+        now = time.monotonic()
+        self._longest = max(self._longest, now - self._last - period)
+        self._last = now
+
+    def forget(self) -> None:
+        """Forget it, because another process has been heard of since."""
+        self._longest = 0.0
+
+    def describe(self, own: Beat, rank: int) -> str:
+        """Return a reason why the others are gone; empty if it is none."""
+        if self._longest < self._least:
+            return ""
+        return (
+            f"{own.name(rank)} stood still for {self._longest:.0f} s after step {own.step:,}, as one that is "
+            "suspended does, and the others have ended meanwhile"
+        )
 
 
 def find_place(thread: int, doing: Doing = "training") -> tuple[str, bool]:

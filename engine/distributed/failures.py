@@ -60,6 +60,10 @@ class KnowsBeats(Protocol):
     verdict: str
     """Which process hangs, if one does."""
 
+    @property
+    def absence(self) -> str:
+        """Why the others are gone if this process itself was suspended or the like; else empty."""
+
 
 class Failures:
     """The failures of a job's processes, in the store."""
@@ -148,8 +152,8 @@ class Failures:
                     break
                 time.sleep(LOOK_SECONDS)
             beats |= {rank: beat for rank in missing if (beat := self._last_beat(rank)) is not None}
-        if self.watch is not None and self.watch.verdict:
-            return self.watch.verdict
+        if self.watch is not None and (reason := self.watch.verdict or self.watch.absence):
+            return reason
         if len(missing) != 1 or missing[0] not in beats:
             meaning = in_words(str(error))
             return f"another process {UNTOLD}: {meaning}{': ' if meaning else ''}{first_line(error)}"

@@ -22,7 +22,7 @@ import psutil
 from torch._C._distributed_c10d import Store
 from torch.distributed import DistError
 
-from torchconsole.engine.distributed.diagnosis import Beat, find_place, why_stuck
+from torchconsole.engine.distributed.diagnosis import Absence, Beat, find_place, why_stuck
 from torchconsole.engine.distributed.failures import LEADER_STOPPED, Failures
 from torchconsole.engine.distributed.job import STOP
 from torchconsole.engine.distributed.watch import BEAT
@@ -86,6 +86,7 @@ class ProgramWatch:
         self._first_step = self._mark.step
         self._still = 0.0
         self._unheard: dict[int, float] = {}
+        self._absence = Absence(SILENT_BEATS * PERIOD)
         self._told = False
         self._failed_for = self._stopping_for = 0.0
 
@@ -98,6 +99,7 @@ class ProgramWatch:
         """Exchange beats until this process is `over`, and then tell the others so. Raises DistError."""
         self._exchange(store)
         while not over.wait(PERIOD):
+            self._absence.note(PERIOD)
             self._count()
             self._exchange(store)
             self._tell_long_wait()
@@ -119,6 +121,11 @@ class ProgramWatch:
         if not any(self._is_gone(rank) for rank in self._others):
             seconds = max(self._still, SILENT_BEATS * PERIOD)
             self.verdict = why_stuck(self.beats | {self._rank: own}, dict(self._unheard), seconds)
+
+    @property
+    def absence(self) -> str:
+        """See `KnowsBeats`."""
+        return self._absence.describe(self.beats[self._rank], self._rank)
 
     def _count(self) -> None:
         """Count in beats and not by a clock: while the whole job is suspended, nobody is late."""
@@ -173,6 +180,7 @@ class ProgramWatch:
         beat = Beat.model_validate_json(store.get(key))
         if rank not in self.beats or beat.number != self.beats[rank].number:
             self._unheard[rank] = 0.0
+            self._absence.forget()
         self.beats[rank] = beat
 
     def _is_gone(self, rank: int) -> bool:

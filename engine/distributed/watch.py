@@ -22,6 +22,7 @@ from torch.distributed import DistError
 
 from torchconsole.engine.distributed.agreement import FollowerQueue, LeaderQueue
 from torchconsole.engine.distributed.diagnosis import (
+    Absence,
     Beat,
     Doing,
     find_place,
@@ -91,6 +92,7 @@ class Watch:
         self._worked = 0.0
         self._still = self._held = 0.0
         self._is_at_disk = False
+        self._absence = Absence(seconds)
         self._is_over = False
         self._closed = threading.Event()
 
@@ -136,6 +138,7 @@ class Watch:
                 beat = Beat.model_validate_json(self._store.get(key))
                 if rank not in self.beats or beat.number != self.beats[rank].number:
                     self.unheard[rank] = 0.0
+                    self._absence.forget()
                 self.beats[rank] = beat
 
     def _say(self) -> None:
@@ -172,6 +175,7 @@ class Watch:
     def _judge_forever(self) -> None:
         """Count in beats and not by a clock: while the whole job is suspended, nobody is late."""
         while not self._closed.wait(self._period):
+            self._absence.note(self._period)
             self._count()
             for rank in self._others:
                 self.unheard[rank] = self.unheard.get(rank, 0.0) + self._period
@@ -180,11 +184,16 @@ class Watch:
         else:
             return
         if not self.verdict:
-            self.verdict = why_stuck(self._latest(), dict(self.unheard), self._seconds)
+            self.verdict = self.absence or why_stuck(self._latest(), dict(self.unheard), self._seconds)
         if self._rank:
             self._closed.wait(GRACE_BEATS * self._period)
         if not self._closed.is_set():
             self._end(self.verdict)
+
+    @property
+    def absence(self) -> str:
+        """See `KnowsBeats`."""
+        return self._absence.describe(self.beats[self._rank], self._rank)
 
     def _latest(self) -> dict[int, Beat]:
         """Return the beats of all, this process's as it is now."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
-from torchconsole.engine.distributed.diagnosis import Beat, Doing, find_place, why_stuck
+from torchconsole.engine.distributed.diagnosis import Absence, Beat, Doing, find_place, why_stuck
 
 PLACE = "all_reduce in distributed_c10d.py"
 
@@ -114,3 +115,21 @@ def test_the_line_of_the_users_code_is_where_a_thread_is() -> None:
 def test_a_thread_in_torchconsole_itself_waits_wherever_that_is_installed() -> None:
     _, waits = find_place(threading.get_ident())
     assert waits
+
+
+def test_one_that_was_suspended_says_so_unless_the_others_are_heard_of_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    absence, own = Absence(30.0), beat(step=7)
+    clock[0] += 31.0  # 29 s too late
+    absence.note(2.0)
+    assert absence.describe(own, 0) == ""
+    clock[0] += 62.0
+    absence.note(2.0)
+    clock[0] += 2.0
+    absence.note(2.0)
+    assert " stood still for 60 s after step 7" in absence.describe(own, 0)
+    absence.forget()
+    assert absence.describe(own, 0) == ""
