@@ -47,7 +47,7 @@ class EventStore:
         self._cached_seq = 0
         self._event_queue = event_queue
         self._listeners: list[Callable[[Event], None]] = []
-        self._files = RunFiles(folder, event_queue.emit, lambda: self.place.write_preset(self.place.folder))
+        self._files = RunFiles(folder, event_queue.emit, self._write_preset)
         self.place = RunPlace(folder, event_queue.emit)
         self.place.follow_with(self._files.move_to)
         self._points: list[MetricsPoint] = []
@@ -119,6 +119,9 @@ class EventStore:
         self._files.close()
         self.place.close()
         self._publish()
+
+    def _write_preset(self, changes: int) -> None:
+        self.place.write_preset(self.place.folder, changes)
 
     def _with_problem(self, event: RunFinished) -> RunFinished:
         """Add which files cannot be written any more. Nobody is there to try again after this event."""

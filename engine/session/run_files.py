@@ -37,12 +37,15 @@ class RunFiles:
     """
 
     def __init__(
-        self, folder: RunFolder, report: Callable[[Event], None], write_preset: Callable[[], None]
+        self, folder: RunFolder, report: Callable[[Event], None], write_preset: Callable[[int], None]
     ) -> None:
-        """`write_preset` writes the preset as it is now, which commands change."""
+        """`write_preset` writes the preset as it is after so many changes by commands.
+
+        While more have been made, it may write nothing: the next event brings it here again.
+        """
         self._report = report
         self._write_preset = write_preset
-        self._is_preset_changed = False
+        self._changes = self._written_changes = 0
         self._folder = folder
         self._metrics = JsonLines(folder.metrics_file)
         self._journal = JsonLines(folder.journal_file)
@@ -93,7 +96,7 @@ class RunFiles:
             self._metrics.append(line)
         if isinstance(event, CommandApplied):
             self._journal.append(journal_line(event))
-            self._is_preset_changed |= isinstance(event.command, ChangeSetting)
+            self._changes += isinstance(event.command, ChangeSetting)
         if isinstance(event, EvaluationCompleted) and event.has_tables:
             self._confusion = event
 
@@ -101,7 +104,7 @@ class RunFiles:
         """Write what was collected, and the state if it is due."""
         self._try("metrics.jsonl", lambda: self._write_metrics(state))
         self._try("journal.jsonl", self._journal.flush)
-        if self._is_preset_changed:
+        if self._changes > self._written_changes:
             self._try("preset.toml", self._write_changed_preset)
         if time.monotonic() - self._confusion_written >= PERIOD:
             self._try("confusion.json", self._write_confusion)
@@ -135,8 +138,8 @@ class RunFiles:
         return dropped
 
     def _write_changed_preset(self) -> None:
-        self._write_preset()
-        self._is_preset_changed = False
+        self._write_preset(self._changes)
+        self._written_changes = self._changes
 
     def _write_confusion(self) -> None:
         if self._confusion is not None:

@@ -37,8 +37,8 @@ class RunPlace:
         self.folder = folder
         self.written: RunRecord | None = None
         """The last content of run.json: it identifies a folder that was copied to another name."""
-        self.write_preset: Callable[[RunFolder], None] = lambda folder: None
-        """Writes the preset as it is now. Raises OSError."""
+        self.write_preset: Callable[[RunFolder, int], None] = lambda folder, changes: None
+        """Writes the preset as it is after so many changes, unless more have been made. Raises OSError."""
         self.end: Callable[[str], object] = lambda reason: None
         """Ends the run, for a reason."""
         self._emit = emit

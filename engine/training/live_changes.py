@@ -49,6 +49,7 @@ class LivePreset:
             raise CommandRejectedError("; ".join(str(error).splitlines())) from error
         if change.preset.data != setup.preset.data:
             self._check_loading(change.preset)
+        setup.settings_changed += 1
         setup.preset = ResolvedPreset(change.preset)
         for follower in (self._state, *self._followers()):
             follower.follow_preset(change.preset)

@@ -43,6 +43,8 @@ class TrainingSetup(TrainingParts):
     """The loss of the first batch in the first pass; None if later passes cannot be compared with it."""
     summary: ModelSummary | None = None
     """The layer table as it was at the start."""
+    settings_changed: int = 0
+    """How often a command has changed `preset`: it is counted before."""
     changing: set[str] = field(default_factory=set)
     """Paths of the plain values of user code that the dry run has seen to be state."""
 

@@ -142,6 +142,11 @@ def _write_preset(place: RunPlace, setup: TrainingSetup) -> None:
     def write(folder: RunFolder) -> None:
         write_atomically(folder.preset_file, dump_preset(setup.preset).encode())
 
+    def write_changed(folder: RunFolder, changes: int) -> None:
+        preset = setup.preset
+        if setup.settings_changed == changes:  # else it has a change that is not in the journal yet
+            write_atomically(folder.preset_file, dump_preset(preset).encode())
+
     def restore(folder: RunFolder) -> None:
         if not folder.preset_file.exists():
             write(folder)
@@ -154,7 +159,7 @@ def _write_preset(place: RunPlace, setup: TrainingSetup) -> None:
         log.debug("the preset is written once the run's folder is back")
     except OSError as error:
         raise RunError(f"{folder.preset_file}: cannot be written: {error.strerror}") from error
-    place.write_preset = write
+    place.write_preset = write_changed
     place.follow_with(restore)
 
 

@@ -320,7 +320,8 @@ CLIPPED = ev.CommandApplied(
 def test_a_changed_setting_is_in_the_preset_before_anybody_hears_of_it(recording: Recording) -> None:
     seen: list[str] = []
 
-    def write(folder: RunFolder) -> None:
+    def write(folder: RunFolder, changes: int) -> None:
+        assert changes == 1
         folder.preset_file.write_text("[training]\nclip_norm = 1.0\n")
 
     recording.store.place.write_preset = write
@@ -337,13 +338,13 @@ def test_a_changed_setting_is_in_the_preset_before_anybody_hears_of_it(recording
 def test_a_preset_that_cannot_be_written_is_written_later(recording: Recording) -> None:
     written: list[RunFolder] = []
 
-    def fail(folder: RunFolder) -> None:
+    def fail(folder: RunFolder, changes: int) -> None:
         raise OSError(28, "No space left on device")
 
     recording.store.place.write_preset = fail
     recording.event_queue.emit(CLIPPED)
     recording.store.drain()
-    recording.store.place.write_preset = written.append
+    recording.store.place.write_preset = lambda folder, changes: written.append(folder)
     recording.store.drain()
     recording.store.drain()
     assert [event.message for event in recording.of(ev.LogWritten)] == [

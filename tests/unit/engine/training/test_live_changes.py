@@ -193,6 +193,13 @@ def test_what_is_rejected_changes_nothing(session: MakeSession) -> None:
     ]
     assert dump_preset(run.setup.preset) == before
     assert not applied(run)
+    assert run.setup.settings_changed == 0
+
+
+def test_each_change_is_counted(session: MakeSession) -> None:
+    run = session("training.max_steps=5")
+    trained(run, {1: "training.clip_norm=1", 2: "training.clip_nrom=1", 3: "training.clip_norm="})
+    assert len(applied(run)) == run.setup.settings_changed == 2
 
 
 def test_samples_are_loaded_as_it_says_from_the_next_epoch_on(session: MakeSession) -> None:
