@@ -69,7 +69,8 @@ def describe_straggler(found: Straggler, width: int | None = None) -> str:
     does = cause_of(found)
     texts = (
         f"{where} {does}: the others wait {behind} of each step for it",
-        f"{where} {does}: +{behind} a step",
+        f"rank {load.rank} {does}: the others wait {behind} of each step for it",
+        f"rank {load.rank} {does}: others wait {behind} a step",
         f"rank {load.rank} {does}: +{behind}",
     )
     return next((text for text in texts if width is None or cell_len(text) <= width), texts[-1])

@@ -15,6 +15,7 @@ import numpy as np
 
 from torchconsole.engine.protocol import events as ev
 from torchconsole.engine.protocol.commands import (
+    ChangePreset,
     ChangeSetting,
     Command,
     FreezeLayer,
@@ -51,7 +52,6 @@ _COMMAND_NAMES = {
     "RunEvaluation": "evaluate",
     "ProfileSteps": "profile",
     "StopRun": "stop",
-    "ChangePreset": "change the preset",
 }
 
 Level = Literal["output", "debug", "info", "warning", "error"]
@@ -78,6 +78,8 @@ def command_name(command: Command | UnknownCommand) -> str:
         return f"{'freeze' if isinstance(command, FreezeLayer) else 'unfreeze'} {printable(command.layer)}"
     if isinstance(command, ChangeSetting):
         return f"set {printable(command.setting)}"
+    if isinstance(command, ChangePreset):
+        return f"set {printable(', '.join(command.changes))}"
     return _COMMAND_NAMES.get(command.type) or printable(command.type)
 
 

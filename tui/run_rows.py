@@ -216,7 +216,7 @@ class RunTable:
         self.metrics = sorted({facts.metric for facts in readable if facts.record.best})
         self._natural = [_natural_width(column, readable) for column in COLUMNS]
         names = (cell_len(printable(record.name[: 4 * MOST_NAME])) for record in records)
-        self._natural[0] = min(MOST_NAME, max(names, default=0))
+        self._natural[0] = min(MOST_NAME, max(cell_len(COLUMNS[0].heading), *names)) if records else 0
         if len(self.metrics) < 2:
             self._natural[_METRIC] = 0
         if shown:

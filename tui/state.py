@@ -205,8 +205,9 @@ class ConsoleState:
     def command_applied(self, applied: ev.CommandApplied) -> None:
         """Show the effect of a command."""
         is_change = not isinstance(applied.command, cmd.UNCHANGING)
-        effect = f"{describe_effect(applied)} · {'applied ' * is_change}at step {applied.step:,}"
-        self.say(effect, "good")
+        is_named = isinstance(applied.command, cmd.SaveCheckpoint)  # the checkpoint's name has the step
+        step = "" if is_named else f" · {'applied ' * is_change}at step {applied.step:,}"
+        self.say(f"{describe_effect(applied)}{step}", "good")
 
         if self.run.status == "paused":
             self._drop_notice_of_steps()

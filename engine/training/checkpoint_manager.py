@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
+from torchconsole.engine.config.resume_policy import Changes
 from torchconsole.engine.config.schema import CheckpointConfig, Preset
 from torchconsole.engine.errors import CheckpointError
 from torchconsole.engine.protocol.commands import SaveCheckpoint
@@ -46,6 +47,8 @@ class CheckpointManager:
         self._writer = writer
         self._saved = time.monotonic()
         self._saved_step = 0
+        self.reported: dict[int, Changes] = {}
+        """Of the steps that roll backs went to: the changes that the journal has there for their settings."""
         self._follow(config)
 
     def follow_preset(self, preset: Preset) -> None:

@@ -62,8 +62,11 @@ def roll_back(
     )
     if state.early_stopping.stops:
         emit(EarlyStoppingUpdated(step=progress.step, early_stopping=state.early_stopping.info()))
-    if changes := preset_changes(saved["preset"], setup):
+    reported = {step: each for step, each in checkpoints.reported.items() if step <= progress.step}
+    changes = preset_changes(saved["preset"], setup)
+    if changes and changes != reported.get(progress.step):  # the journal keeps the lines up to this step
         emit(changes_applied(changes, progress.step, by="rollback"))
+    checkpoints.reported = {**reported, progress.step: changes}
     if best and setup.ranks.leads and not exists(checkpoints.folder / folder_name(best.step)):
         log.warning(
             "the checkpoint of the best evaluation so far, step %s, is no longer there", f"{best.step:,}"

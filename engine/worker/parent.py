@@ -124,6 +124,7 @@ def _config(count: int, max_restarts: int, logs: str, *, shows_all: bool) -> Lau
         logs_specs=DefaultLogsSpecs(
             log_dir=logs, tee=dict.fromkeys(range(1, count), Std.ALL if shows_all else Std.ERR)
         ),
+        log_line_prefix_template="[process${rank}]: ",
     )
 
 

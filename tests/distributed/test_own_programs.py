@@ -99,7 +99,7 @@ def test_a_program_with_a_run_of_its_own_is_one_run(user: User) -> None:
     steer(user, run)
     check_steered(user)
     log = user.runs_dir / run / "worker.log"
-    wait_until(lambda: "[process1]:rank 1 goes on" in log.read_text(), "the end of the program", SECONDS)
+    wait_until(lambda: "[process1]: rank 1 goes on" in log.read_text(), "the end of the program", SECONDS)
     assert user.runs() == [run]
 
 

@@ -116,7 +116,7 @@ def test_commands_reach_all_processes_at_the_same_step(user: User, processes: in
     log = log_of(user, run)
     assert "this is rank 0" in log
     for rank in range(1, processes):
-        assert f"[process{rank}]:this is rank {rank}" in log
+        assert f"[process{rank}]: this is rank {rank}" in log
         assert f"rank {rank} cleaned up" in log
     assert "process group" not in log
     assert f'"processes": {processes}' in (user.runs_dir / run / "run.json").read_text()

@@ -61,6 +61,9 @@ def format_event(event: Event) -> str:
             "ranks": len(event.ranks),
             **({"straggler": describe_straggler(straggler)} if straggler else {}),
         }
+    if event.type == "CommandApplied" and event.detail:  # it says what these do
+        fields.pop("result", None)
+        fields["command"].pop("changes", None)
     clock = time.strftime("%H:%M:%S", time.localtime(event.time))
     return printable(f"{clock}  {event.type:<19} {'  '.join(_format_fields(fields))}".rstrip())
 
@@ -70,4 +73,12 @@ def _format_fields(fields: dict[str, Any]) -> Iterator[str]:
         if isinstance(value, dict):
             yield from _format_fields(value)
         else:
-            yield f"{name}={f'{value:.4g}' if isinstance(value, float) else value}"
+            yield f"{name}={_format_value(value)}"
+
+
+def _format_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_format_value, value))}]"
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

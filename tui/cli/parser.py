@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -50,6 +51,24 @@ COMMANDS = (
 )  # fmt: skip
 
 
+MEANT = {
+    **dict.fromkeys(("journal", "history", "changes"), "events RUN"),
+    **dict.fromkeys(("log", "logs", "tail", "follow"), "events RUN --follow"),
+    **dict.fromkeys(("ls", "list", "ps", "status", "jobs"), "runs"),
+    **dict.fromkeys(("kill", "cancel", "abort"), "send RUN stop"),
+    **dict.fromkeys(("rm", "remove", "del"), "delete RUN"),
+    **dict.fromkeys(("open", "watch", "top", "view", "ui"), "attach RUN"),
+    **dict.fromkeys(("start", "fit"), "train PRESET"),
+    **dict.fromkeys(("continue", "restart", "extend"), "resume RUN"),
+    **dict.fromkeys(("test", "validate", "eval"), "evaluate RUN"),
+    **dict.fromkeys(("infer", "inference"), "predict RUN INPUT"),
+    **dict.fromkeys(("diff", "cmp"), "compare RUN RUN"),
+    **dict.fromkeys(("gpu", "gpus", "devices", "info"), "device"),
+    "help": "--help",
+    "version": "--version",
+}
+"""What people type -> the command that does it, beside the commands of `send`."""
+
 TOGETHER = ("train", "resume", "run")
 """Commands that the processes of a launcher run together."""
 
@@ -70,8 +89,18 @@ def run_command(arguments: Sequence[str]) -> int:
         message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "torchconsole"
-        return report_error(f"{message} (see `{command} --help`)")
+        return report_error(f"{_with_what_was_meant(message)} (see `{command} --help`)")
     return status or 0
+
+
+def _with_what_was_meant(message: str) -> str:
+    """Name the command that does what an unknown one asks for, if that is known."""
+    from torchconsole.tui.cli.send import NAMES
+
+    found = re.match(r"No such command '([\w-]+)'", message)
+    word = found[1].lower() if found else ""
+    meant = MEANT.get(word) or (f"send RUN {word}" if word in NAMES else "")
+    return f"No such command {word!r}; use `torchconsole {meant}`" if meant else message
 
 
 def build_parser() -> typer.Typer:

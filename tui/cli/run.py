@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.engine.text import printable
 from torchconsole.tui.cli.options import Detach, Headless, Processes, ProgressAsJson, Quiet, RunsDir
 from torchconsole.tui.cli.train import Following, check_free_name, start_and_follow
+
+if TYPE_CHECKING:
+    from torchconsole.engine.config.script import Script
+
+DISTINCTIVE = ("--detach", "--headless", "--nproc", "--runs-dir")
+WITH_VALUE = ("--nproc", "--runs-dir", "--name", "--cwd", "--env")
+OPTIONS = (*DISTINCTIVE, "--name", "--cwd", "--env", "--quiet", "--json")
+"""Options of this command that a program may be given by mistake."""
 
 
 def run(
@@ -62,6 +75,8 @@ def run(
         script = Script(file=str(_find(words[0], here)), args=words[1:], folder=str(here), env=variables)
     else:
         raise TorchconsoleError("name a Python file, or a module with -m (see `torchconsole run --help`)")
+    if note := _note_on_options(script):
+        print(f"torchconsole: {printable(note)}", file=sys.stderr)
     script = join_program(script, detach=detach, nproc=nproc)
     if nproc is not None:
         chosen = choose_for_program(nproc)
@@ -70,6 +85,35 @@ def run(
     check_free_name(name, runs)
     start = partial(start_script, script, runs, name)
     return start_and_follow(start, Following(detach, headless, quiet, as_json))
+
+
+def _note_on_options(script: Script) -> str:
+    """Return a note on options of this command that stand behind the program, and so go to it; or nothing.
+
+    Options that the program's file names may be meant for it, as may common ones of a module.
+    """
+    content = Path(script.file).read_text(errors="replace") if script.file else ""
+    names, moved = [], []
+    for word, following in pairwise([*script.args, ""]):
+        name = word.partition("=")[0]
+        if name not in (OPTIONS if script.file else DISTINCTIVE) or _knows(content, name):
+            continue
+        names.append(name)
+        moved += [word, following] if word in WITH_VALUE else [word]
+    if not names:
+        return ""
+    verb, they = ("goes", "it is") if len(names) == 1 else ("go", "they are")
+    program = Path(script.file).name if script.file else f"-m {script.module}"
+    return (
+        f"note: {', '.join(names)} {verb} to the program; if {they} for torchconsole, write: "
+        f"torchconsole run {shlex.join(moved)} {program}"
+    )
+
+
+def _knows(content: str, option: str) -> bool:
+    """Whether a program has an option, or a parameter that a library makes one of."""
+    parameter = option.removeprefix("--").replace("-", "_")
+    return bool(re.search(rf"{option}\b|(?<![.\w]){parameter}\s*[:=]", content))
 
 
 def _variable(text: str) -> tuple[str, str]:

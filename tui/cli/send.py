@@ -145,7 +145,7 @@ def parse_command(name: str, value: str | None) -> Command:
             "or `torchconsole resume RUN` to continue a run that has ended"
         )
     if name not in plain:
-        raise TorchconsoleError(f"unknown command {name!r}{did_you_mean(name, NAMES)}")
+        raise TorchconsoleError(f"unknown command {name!r}{did_you_mean(name, NAMES, len(NAMES))}")
     if value is not None:
         raise TorchconsoleError(f"{name} takes no value, got {value!r}")
     return plain[name]()

@@ -193,9 +193,15 @@ def _changes(outline: RunOutline) -> list[Line]:
     """Draw what people changed: how often each command was applied."""
     if outline.state is None or not outline.state.changes:
         return []
+    from torchconsole.engine.protocol.commands import ChangeSetting
     from torchconsole.tui.run_log import command_name
 
-    names = Counter(command_name(applied.command) for applied in outline.state.changes)
+    names = Counter(
+        f"set {command.key}"
+        if isinstance(command := applied.command, ChangeSetting)
+        else command_name(command)
+        for applied in outline.state.changes
+    )
     texts = [f"{name}{f' x{count}' if count > 1 else ''}" for name, count in names.most_common(3)]
     return [[("changed  ", "muted"), ("◆ ", "steer"), (printable(", ".join(texts)), "text")]]
 

@@ -544,6 +544,26 @@ def test_a_run_that_ends_where_it_goes_back_to_says_so(session: MakeSession) -> 
     assert (outcome.step, outcome.reason.startswith(why)) == (10, True)
 
 
+def test_settings_that_stay_are_reported_once_at_each_checkpoint(session: MakeSession) -> None:
+    run = session("training.epochs=2")
+    save, clip = cmd.SaveCheckpoint(), cmd.ChangeSetting(key="training.clip_norm", value="0.5")
+    first, second = (cmd.RollBack(checkpoint=folder_name(step)) for step in (5, 9))
+    unclip = cmd.ChangeSetting(key="training.clip_norm", value="0.7")
+    script(
+        run,
+        *((5, save), (9, save), (11, clip), (13, second), (14, second)),
+        *((15, first), (7, first), (8, unclip), (9, first)),
+    )
+    run.trainer.run()
+    found = [
+        (event.step, event.command.changes)
+        for event in run.event_queue.of(ev.CommandApplied)
+        if isinstance(event.command, cmd.ChangePreset)
+    ]
+    once, again = {"training.clip_norm": (None, 0.5)}, {"training.clip_norm": (None, 0.7)}
+    assert found == [(9, once), (5, once), (5, again)]
+
+
 def test_what_a_failed_removal_has_left_is_in_nobodys_way(session: MakeSession) -> None:
     """Of a checkpoint that was removed, and of one that was replaced: a start puts that one back."""
     run = session("training.epochs=1")

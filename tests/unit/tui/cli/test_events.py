@@ -12,7 +12,7 @@ import pytest
 from tests.support.runs import FINISHED, STARTED, Served, log_steps, make_folder, wait_until
 from torchconsole.engine.client import connect
 from torchconsole.engine.protocol import events as ev
-from torchconsole.engine.protocol.commands import SetLearningRate, StopRun
+from torchconsole.engine.protocol.commands import ChangePreset, ChangeSetting, SetLearningRate, StopRun
 from torchconsole.engine.protocol.rank_loads import RankLoad
 from torchconsole.engine.run.folder import RunFolder
 from torchconsole.tui.cli.events import events, format_event
@@ -51,6 +51,26 @@ def test_without_json_an_event_is_one_printable_line(
     assert metrics == "MetricsLogged       step=1  epoch=1  active_seconds=0.01  train/loss=1  lr=0.1"
     assert "by=me@pts/1" in applied
     assert finished.endswith("reason=all epochs done  step=1000  epoch=10")
+
+
+def test_a_changed_setting_is_told_once_and_without_python() -> None:
+    changed = ev.CommandApplied(
+        id="c",
+        command=ChangeSetting(key="training.clip_norm", value="0.5"),
+        step=3,
+        by="me@pts/1",
+        detail="training.clip_norm unset -> 0.5",
+        result={"key": "training.clip_norm", "before": None, "after": 0.5},
+    )
+    assert format_event(changed).split(maxsplit=1)[1] == (
+        "CommandApplied      id=c  key=training.clip_norm  value=0.5  step=3  by=me@pts/1  "
+        "detail=training.clip_norm unset -> 0.5"
+    )
+    again = ChangePreset(changes={"training.clip_norm": (None, 0.5)})
+    restored = changed.model_copy(update={"command": again, "result": {}})
+    assert "None" not in format_event(restored)
+    evaluated = ev.EvaluationCompleted(step=3, epoch=1, metrics={"val/loss": None}, seconds=1.0)
+    assert "val/loss=none" in format_event(evaluated)
 
 
 async def test_a_live_run_is_followed_to_its_end(
