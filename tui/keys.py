@@ -155,7 +155,7 @@ PANES = Section("Panes of a run", (
 
 RANKS = Section("Several processes", (
     Action(f"show_pane('{RANKS_TITLE}')", ("0",), "0", "ranks",
-           "Open the ranks: what each process of the run does; press again to enlarge", "several", 11,
+           "Open the ranks: what each process of the run does; press again to enlarge", "several", 3,
            name="pane_ranks"),
 ))
 

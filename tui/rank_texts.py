@@ -69,7 +69,7 @@ def describe_straggler(found: Straggler, width: int | None = None) -> str:
     does = cause_of(found)
     texts = (
         f"{where} {does}: the others wait {behind} of each step for it",
-        f"rank {load.rank} {does}: the others wait {behind} of each step for it",
+        f"{where} {does}: others wait {behind} a step",
         f"rank {load.rank} {does}: others wait {behind} a step",
         f"rank {load.rank} {does}: +{behind}",
     )

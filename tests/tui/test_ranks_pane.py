@@ -161,6 +161,29 @@ async def test_a_paused_run_names_no_straggler() -> None:
         await console.shows("! rank 2 (gpu-08, cuda:0) waits for data", "samples/s of all")
 
 
+async def test_the_pane_is_as_tall_as_its_rows_need() -> None:
+    async with watching(several(*FOUR), size=(120, 40)) as console:
+        await console.press("0")
+        await console.shows("rank 2 (gpu-08, cuda:0) waits for data", "0 ranks")
+        assert pane_of(console).outer_size.height == 9
+        check_golden("pane-ranks-usual-120x40", console.text)
+        await console.press("0")
+        await console.until(lambda: pane_of(console).outer_size.height > 30)
+        await console.press("escape")
+        await console.until(lambda: pane_of(console).outer_size.height == 9)
+        await console.press("escape")
+        assert console.app.run_screen.pane == "charts"
+
+
+async def test_where_the_pane_has_all_room_it_is_not_enlarged_and_one_escape_closes_it() -> None:
+    async with watching(several(*FOUR), size=(80, 24)) as console:
+        assert "0 ranks" in console.text
+        await console.press("0", "0")
+        assert console.app.run_screen.pane == "ranks"
+        await console.press("escape")
+        assert console.app.run_screen.pane == "charts"
+
+
 async def test_an_ended_run_keeps_what_was_measured_last() -> None:
     async with watching(several(*FOUR, live=False), size=(120, 40)) as console:
         await console.press("0")

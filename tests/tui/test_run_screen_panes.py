@@ -44,7 +44,8 @@ async def test_a_pane_is_enlarged_by_its_key_and_left_by_escape(size: tuple[int,
         await console.press("5")
         await console.shows("Conv2d")
         assert size[0] < 100 or "train 0." not in console.text
-        await console.press("escape")
+        if size[0] >= 100:  # on smaller terminals, the pane has all room from the start
+            await console.press("escape")
         assert console.text == opened
         await console.press("5", "5")
         assert console.text == opened

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from textual import work
@@ -65,6 +66,9 @@ _PANE_OF_PANEL = {
     "checkpoints-panel": "checkpoints",
     "log": "log",
 }
+
+RANKS_ROWS = 5
+"""Rows of the ranks beside one for each: the frame, what there is to say about them, and the headings."""
 
 _ANSWER_PARTS = ("header", "message", "keys")
 """The parts that show the answer to a key. They are drawn at once, however slow the connection is."""
@@ -190,16 +194,15 @@ class RunLayout(KeyedScreen, CachedRender):
             self.show_change()
 
     def open_pane(self, name: str) -> None:
-        """Open a pane, or enlarge the open one, or give it its usual place again."""
-        self.enlarged = name == self.pane and not self.enlarged
+        """Open a pane, or enlarge the open one if it can grow, or give it its usual place again."""
+        self.enlarged = name == self.pane and not self.enlarged and self._can_grow
         self._choose_pane(name)
 
     def close_pane(self) -> None:
         """Go one step back: from an enlarged pane to its usual place, from there to the charts."""
-        if self.enlarged:
-            self.enlarged = False
-        else:
+        if not (self.enlarged and (self.is_chart_mode or self._can_grow)):
             self.pane = "charts"
+        self.enlarged = False
         self._choose_pane(self.pane)
 
     def open_next_pane(self) -> None:
@@ -223,6 +226,13 @@ class RunLayout(KeyedScreen, CachedRender):
     def is_chart_mode(self) -> bool:
         """Whether the charts are enlarged, with a cursor and keys of their own."""
         return self.pane == "charts" and self.enlarged
+
+    @property
+    def _can_grow(self) -> bool:
+        """Whether the open pane is smaller than it could be; on small terminals, it takes all room anyway."""
+        size = self.app.size
+        usual, large = (replace(self._contents(size), enlarged=enlarged) for enlarged in (False, True))
+        return plan(*size, usual) != plan(*size, large)
 
     def toggle_chart_mode(self) -> None:
         """Enlarge the charts, or give them their usual place again."""
@@ -330,6 +340,7 @@ class RunLayout(KeyedScreen, CachedRender):
         return Contents(
             pane=self.pane,
             enlarged=self.enlarged,
+            pane_rows=RANKS_ROWS + state.run.processes if self.pane == RANKS else 0,
             banner_rows=len(banner_lines(state, size.width, partial(key_named, self.app))),
             has_stopping=uses_early_stopping(state),
             device_rows=self._rows_of_device(stage, size),

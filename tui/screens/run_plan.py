@@ -23,6 +23,7 @@ LOG_ROWS, LARGE_LOG_ROWS, TRACEBACK_ROWS = 5, 8, 14
 LOSS_STRIP_ROWS = 8
 """Rows of the charts below an open pane, with the frame."""
 
+LEAST_PANE_ROWS = 8
 STOPPING_ROWS = 5
 LEAST_METRICS_ROWS = 6
 LEAST_CHART_ROWS = 3
@@ -32,11 +33,13 @@ LEAST_CHART_ROWS = 3
 class Contents:
     """What is to be shown. `device_rows` are the rows that the device panel needs, with its frame.
 
-    `pane` is the open pane; `charts` is none of them. `banner_rows` are the rows of the banner, wrapped.
+    `pane` is the open pane; `charts` is none of them. `pane_rows` are the rows that it needs, with its frame;
+    0 if it takes what there is. `banner_rows` are the rows of the banner, wrapped.
     """
 
     pane: str = "charts"
     enlarged: bool = False
+    pane_rows: int = 0
     banner_rows: int = 0
     has_stopping: bool = True
     device_rows: int = 11
@@ -135,6 +138,8 @@ def _framed(width: int, height: int, contents: Contents, *, is_large: bool) -> R
         strip = 0 if contents.enlarged or contents.pane == "device" else LOSS_STRIP_ROWS
         if bottom - top < strip + 10:
             strip = 0
+        if strip and contents.pane_rows:
+            strip = max(strip, bottom - top - max(LEAST_PANE_ROWS, contents.pane_rows))
         rooms["pane"] = Region(0, top, width, bottom - top - strip)
         if strip:
             rooms["charts"] = Region(0, bottom - strip, width, strip)
