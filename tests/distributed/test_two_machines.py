@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from tests.support.machines import Machines
@@ -58,3 +59,21 @@ def test_two_machines_go_on_by_themselves_exactly(
     assert user.record("disturbed")["status"] == "finished"
     assert by_step(user, "disturbed", *METRICS) == undisturbed
     assert "restarted from the last checkpoint" in (user.runs_dir / "disturbed/worker.log").read_text()
+
+
+def test_a_machine_that_is_killed_is_named_and_both_resume_the_run(user: User, machines: Machines) -> None:
+    first, second = machines.start(*TRAIN, "--set", "training.epochs=100000")
+    last = user.runs_dir / "disturbed/checkpoints/last"
+    wait_until(last.exists, "the first checkpoint", SECONDS)
+    for process in (*psutil.Process(second.pid).children(recursive=True), second):
+        process.kill()
+    assert first.wait(timeout=SECONDS) != 0
+    record = user.record("disturbed")
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("process 1 (pid "), record["reason"]
+    steps = record["step"] + 20
+    words = ("resume", "disturbed", "--trust", "--quiet", "--set", f"training.max_steps={steps}")
+    for process in machines.start(*words):
+        assert process.wait(timeout=SECONDS) == 0, machines.printed(process)
+    record = user.record("disturbed")
+    assert (record["status"], record["step"]) == ("finished", steps)
