@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from tests.support.scripted import ScriptedRun, running
 from tests.support.watching import watching
 from torchconsole.engine.config.loading import load_preset
@@ -34,6 +38,29 @@ async def test_a_key_is_found_and_completed_with_its_present_value() -> None:
         await console.shows("checkpoint.keep=2")
         await console.press("backspace", "5", "enter")
         assert console.run.commands == [cmd.ChangeSetting(key="checkpoint.keep", value="5")]
+
+
+@pytest.mark.parametrize(
+    ("in_memory", "shown"),
+    [
+        ("auto", "only if samples are not in memory"),
+        (True, "nothing matches"),
+        (False, "loader_timeout  300.0"),
+    ],
+)
+async def test_keys_without_effect_are_left_out_or_marked(in_memory: bool | str, shown: str) -> None:
+    run = trains_a_preset()
+    run.snapshot.state.config["data"]["in_memory"] = in_memory
+    async with watching(run, size=(120, 40)) as console:
+        await console.press("E", *"data.loader_timeout")
+        await console.shows(shown)
+        assert ("only if samples" in console.text) == (in_memory == "auto")
+
+
+async def test_a_key_that_is_not_set_shows_that_it_has_a_default() -> None:
+    async with watching(trains_a_preset(), size=(120, 40)) as console:
+        await console.press("E", *"training.log_every")
+        await console.until(lambda: re.search(r"training\.log_every +default ", console.text))
 
 
 async def test_enter_on_a_key_asks_for_its_value() -> None:

@@ -7,14 +7,17 @@ from typing import Any
 from pydantic import ValidationError
 from textual.binding import Binding
 
-from torchconsole.engine.config.live_policy import change_live, live_keys, shown_value
-from torchconsole.engine.config.preset_keys import described_keys
+from torchconsole.engine.config.live_policy import change_live, live_keys, shown_value, value_at
+from torchconsole.engine.config.preset_keys import KeyInfo, described_keys
 from torchconsole.engine.config.schema import Preset
 from torchconsole.engine.errors import PresetError
 from torchconsole.tui.form_texts import short_meaning
 from torchconsole.tui.screens.pick import PickScreen
 from torchconsole.tui.widgets.inputs import SequentialInput
 from torchconsole.tui.widgets.pick_list import Pick
+
+LOADING = ("data.num_workers", "data.loader_timeout", "data.pin_memory")
+"""Keys that have no effect on samples in memory."""
 
 HINT = "type KEY=VALUE, or search; KEY= unsets it"
 _FIRST = ("training", "early_stopping", "checkpoint", "evaluation", "data")
@@ -34,9 +37,11 @@ class SettingScreen(PickScreen):
         self._config = config
         self._values = live_keys(config)
         infos = described_keys(config, None)
+        in_memory = value_at(config, "data.in_memory")
         picks = [
-            Pick(key, shown_value(self._values[key]), short_meaning(infos[key]) if key in infos else "")
+            _pick(key, self._values[key], infos.get(key), in_memory)
             for key in sorted(self._values, key=_rank)
+            if not (key in LOADING and in_memory is True)  # the engine would refuse it
         ]
         super().__init__("settings that may change now", picks, HINT)
 
@@ -72,6 +77,17 @@ class SettingScreen(PickScreen):
         except ValidationError:  # the preset of another version; its worker knows the keys
             return ""
         return ""
+
+
+def _pick(key: str, value: Any, info: KeyInfo | None, in_memory: object) -> Pick:
+    """Return the line of a key. Whether samples are in memory is known only if the preset says it."""
+    if info is None:
+        return Pick(key, shown_value(value))
+    meaning = short_meaning(info)
+    if key in LOADING and in_memory is not False:
+        meaning = f"only if samples are not in memory: {meaning}"
+    has_default = value is None and "default:" in info.description
+    return Pick(key, "default" if has_default else shown_value(value), meaning)
 
 
 def _rank(key: str) -> int:
