@@ -202,9 +202,9 @@ class ProgramWatch:
         return rank in self.beats and self.beats[rank].waits and not self.beats[rank].is_over
 
     def _tell_long_wait(self) -> None:
-        """Say once of each long wait in the first process's log for whom the others wait, and where that is.
+        """Log once for each long wait, in the first process, which process is waited for and where it is.
 
-        It may be at work.
+        That process may be at work.
         """
         alive = {rank: beat for rank, beat in self.beats.items() if not beat.is_over}
         waiting = [beat for rank, beat in alive.items() if self._waits(rank) and beat.still >= LONG_WAIT]

@@ -31,8 +31,8 @@ INCOMPLETE = (
 )
 
 NOT_EXACT = (
-    "not bit-exact: this checkpoint has the random numbers of the first process only; the others begin with "
-    "theirs anew"
+    "not bit-exact: this checkpoint has the random numbers of the first process only; the others start "
+    "with new ones"
 )
 
 
