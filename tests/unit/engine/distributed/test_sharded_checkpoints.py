@@ -96,7 +96,7 @@ def test_a_save_follows_a_run_that_is_renamed_meanwhile(sharded: DTensor, tmp_pa
 def test_best_weights_that_a_process_cannot_read_cost_the_run_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **_: Any) -> None:
         raise CheckpointError("step-00000001: cannot be read: Input/output error")
 
     best = SimpleNamespace(step=1)
@@ -120,7 +120,7 @@ def test_best_weights_that_a_process_cannot_read_cost_the_run_nothing_else(
 def test_a_checkpoint_that_one_process_cannot_read_is_read_by_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **_: Any) -> None:
         raise CheckpointError("step-00000001: cannot be read: Input/output error")
 
     state: Any = SimpleNamespace(state_dict=dict, optimized=[])
