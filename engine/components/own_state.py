@@ -65,8 +65,9 @@ def pieces(roots: Roots, wanted: Wanted, most_items: int = sys.maxsize) -> Itera
 
     Of a longer collection only `most_items` are looked at.
 
-    Left out are the weights and the buffers that a state dict of a root module has, the state of a root
-    optimizer, the generators of the process, and what belongs to an object with a state dict of its own.
+    Left out are the weights and the buffers that a state dict of a root module has, and collections of them,
+    such as that of a recurrent layer; the state of a root optimizer; the generators of the process; and what
+    belongs to an object with a state dict of its own.
     """
     covered, seen = _covered(roots), global_generators()
     inside: tuple[str, ...] = ()
@@ -89,7 +90,7 @@ def pieces(roots: Roots, wanted: Wanted, most_items: int = sys.maxsize) -> Itera
                 if id(value) not in seen:
                     seen.add(id(value))
                     yield Piece("object", member, holder.path)
-            elif _is_changeable(member.owner) and wanted(member):
+            elif _is_changeable(member.owner) and wanted(member) and not _holds(value, covered, most_items):
                 yield Piece("value", member, holder.path)
 
 
@@ -128,7 +129,7 @@ def load(
     roots: Roots, entries: list[dict[str, Any]], device: torch.device, most_items: int = sys.maxsize
 ) -> list[str]:
     """Restore what `save` returned; return the paths of what could not be restored."""
-    missing = []
+    missing, covered = [], _covered(roots)
     for kind in ("object", "value", "generator"):
         # Found anew: what was restored may hold what comes next.
         by_path = {holder.path: holder for holder in holders(roots, most_items)}
@@ -136,7 +137,7 @@ def load(
             if entry["kind"] != kind:
                 continue
             try:
-                is_restored = _restore(by_path.get(entry["holder"]), entry, device)
+                is_restored = _restore(by_path.get(entry["holder"]), entry, device, covered)
             except Exception:  # noqa: BLE001 - user code may raise anything
                 is_restored = False
             if not is_restored:
@@ -153,7 +154,7 @@ def holders(roots: Roots, most_items: int = sys.maxsize) -> Iterator[Member]:
     return walk(roots, known, most_items=most_items)
 
 
-def _restore(holder: Member | None, entry: dict[str, Any], device: torch.device) -> bool:
+def _restore(holder: Member | None, entry: dict[str, Any], device: torch.device, covered: set[int]) -> bool:
     if holder is None:
         return False
     path, state = entry["path"], entry["state"]
@@ -171,34 +172,58 @@ def _restore(holder: Member | None, entry: dict[str, Any], device: torch.device)
             _set(holder, found, entry.get("key"), generator)
         restore_generator(generator, state)
         return True
-    _set(holder, found, entry.get("key"), decode(state, device))
+    # Checkpoints of the first versions have copies of weights here.
+    if found is None or not _holds(found.value, covered):
+        _set(holder, found, entry.get("key"), decode(state, device))
     return True
 
 
 def _set(holder: Member, found: Member | None, key: Any, value: Any) -> None:
     """Set a plain value, in place where the present one can take it. Raises TypeError."""
     now = None if found is None else found.value
+    value = _in_place(now, value)
+    if found is not None and value is not now:
+        assign(found.owner, found.key, value)
+    elif found is None and key is not None:
+        assign(holder.value, key, value)
+    elif found is None:
+        raise TypeError("nothing holds it")
+
+
+def _in_place(now: Any, value: Any) -> Any:
+    """Give the present object this value, since others may hold it; return it, or the value if it cannot."""
     if isinstance(now, Tensor) and isinstance(value, Tensor) and now.shape == value.shape:
         with torch.no_grad():
             now.copy_(value)
     elif isinstance(now, np.ndarray) and isinstance(value, np.ndarray) and now.shape == value.shape:
         np.copyto(now, value)
     elif isinstance(now, COLLECTIONS) and type(now) is type(value):
-        now.clear()
-        _fill(now, value)
-    elif found is not None:
-        assign(found.owner, found.key, value)
-    elif key is not None:
-        assign(holder.value, key, value)
+        _refill(now, value)
     else:
-        raise TypeError("nothing holds it")
+        return value
+    return now
 
 
-def _fill(collection: Any, items: Any) -> None:
+def _refill(collection: Any, items: Any) -> None:
+    if isinstance(collection, set):
+        filled = items
+    elif isinstance(collection, dict):
+        filled = {key: _in_place(collection.get(key), item) for key, item in items.items()}
+    else:
+        present = [*collection, *[None] * len(items)]
+        filled = [_in_place(now, item) for now, item in zip(present, items, strict=False)]
+    collection.clear()
     if isinstance(collection, set | dict):
-        collection.update(items)
+        collection.update(filled)
     else:
-        collection.extend(items)
+        collection.extend(filled)
+
+
+def _holds(value: Any, covered: set[int], most_items: int = sys.maxsize) -> bool:
+    """Whether this is a collection with one of these objects in it, at any depth."""
+    if not isinstance(value, (*COLLECTIONS, tuple, frozenset)):
+        return False
+    return any(id(member.value) in covered for member in walk({"": value}, most_items=most_items))
 
 
 def _covered(roots: Roots) -> set[int]:

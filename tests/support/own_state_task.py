@@ -430,3 +430,34 @@ class Caching(Net):
         self.detached = self.outputs.detach()
         outputs: Tensor = self.outputs
         return outputs
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer has a list of its weights besides the registered ones, and computes with the list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.GRU(6, 4, batch_first=True)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden, _ = self.layer(inputs.unsqueeze(1))
+        outputs: Tensor = self.head(hidden[:, -1])
+        return outputs
+
+
+class Listing(nn.Module):
+    """Computes with its weights from a list, a tuple and a dict, next to a number that changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 2)
+        self.weights: list[Any] = [self.layer.weight, 0]
+        self.pair = self.layer.bias, self.weights
+        self.named = {"bias": self.layer.bias}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            self.weights[1] += 1
+        outputs = nn.functional.linear(inputs, self.weights[0], self.named["bias"]) + self.pair[0]
+        return outputs * (1 + 0.01 * self.weights[1])

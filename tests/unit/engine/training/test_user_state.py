@@ -110,7 +110,7 @@ def model(name: str) -> str:
     "name",
     [
         *("Drawing", "Adapting", "LazyDrawing", "Slotted", "Bound", "Dropping", "Counting", "PlainCounting"),
-        *("SharedDrawing", "GlobalDrawing", "Stranger"),
+        *("SharedDrawing", "GlobalDrawing", "Stranger", "Recurrent", "Listing"),
     ],
 )
 def test_state_in_the_model(task: Task, name: str) -> None:
@@ -138,6 +138,7 @@ def test_state_outside_of_the_model(task: Task, override: str) -> None:
     "override",
     [
         *map(model, ("Drawing", "LazyDrawing", "Counting", "PlainCounting", "GlobalDrawing")),
+        *map(model, ("Recurrent", "Listing")),
         'loss={name="own.py:CrossEntropy"}',
         'schedule=[{name="own.py:Wobble", interval="step"}]',
         'optimizer={name="own.py:Noisy", lr=0.1}',
