@@ -91,6 +91,15 @@ def test_losses_and_metrics_are_those_of_one_process_with_the_same_effective_bat
     assert (state["processes"], state["batch_size"]) == (processes, 96)
 
 
+def test_a_recurrent_model_trains_as_in_one_process(user: User, torchrun: Torchrun) -> None:
+    """Its layer computes with a list of its weights, which must stay the weights that are trained."""
+    several = torchrun.train(2, "sequence-lstm", *SMALL, *settings("data.batch_size=32"))
+    done = user.run("train", "sequence-lstm", "--headless", *SMALL)
+    assert done.returncode == 0, done.stderr
+    (one,) = set(user.runs()) - {several}
+    assert max(differences(user, several, one).values()) < 1e-5
+
+
 def steps_until_a_pause(user: User, run: str, *steps: str) -> int:
     """Send `step` and, once the run pauses, a change; return the steps between them."""
 
