@@ -20,8 +20,15 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def meter() -> Iterator[StepMeter]:
-    gc.collect()  # the replicas of other tests
+def meter(monkeypatch: pytest.MonkeyPatch) -> Iterator[StepMeter]:
+    """A meter that does not see the replicas of other tests, which the jobs that they formed keep."""
+    gc.collect()
+    others = [each for each in gc.get_objects() if issubclass(type(each), DistributedDataParallel)]
+    known = set(map(id, others))
+    get_objects = gc.get_objects
+    monkeypatch.setattr(
+        step_meter.gc, "get_objects", lambda: [each for each in get_objects() if id(each) not in known]
+    )
     made = StepMeter()
     yield made
     made.end()
