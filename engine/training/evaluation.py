@@ -214,9 +214,9 @@ def evaluate(
     """Return `val/loss` (see `MeanLoss`) and `metrics` of `model` in eval mode.
 
     They are those of the batches of all `ranks`. A metric that cannot be computed is None, and
-    `metrics.unavailable` says why. `observe` gets the outputs and targets of each batch.
-    After the last batch follow `idle_passes` with the inputs of the first, which count for nothing. The modes
-    of the model's modules are restored; no random numbers are drawn.
+    `metrics.unavailable` says why. `observe` gets the outputs and targets of each batch. After the last batch
+    follow `idle_passes` with the inputs of the first, which count for nothing. The modes of the model's
+    modules are restored; no random numbers are drawn.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
