@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -92,7 +93,7 @@ def _note_on_options(script: Script) -> str:
 
     Options that the program's file names may be meant for it, as may common ones of a module.
     """
-    content = Path(script.file).read_text(errors="replace") if script.file else ""
+    content = Path(script.file).read_text("utf-8", errors="replace") if script.file else ""
     names, moved = [], []
     for word, following in pairwise([*script.args, ""]):
         name = word.partition("=")[0]
@@ -130,4 +131,6 @@ def _find(program: str, folder: Path) -> Path:
         path /= "__main__.py"
     if not path.is_file():
         raise TorchconsoleError(f"{program}: there is no such file in {folder}")
+    if not os.access(path, os.R_OK):
+        raise TorchconsoleError(f"{program}: you may not read this file; allow it with chmod u+r {path}")
     return path

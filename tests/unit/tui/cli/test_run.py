@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from torchconsole.engine.config.script import Script
-from torchconsole.tui.cli.run import _note_on_options
+from torchconsole.engine.errors import TorchconsoleError
+from torchconsole.tui.cli.run import _find, _note_on_options
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,12 @@ def test_of_a_module_only_distinctive_options_are_noted() -> None:
     assert _note_on_options(Script(module="pkg.train", args=["--headless"])).endswith(
         "torchconsole run --headless -m pkg.train"
     )
+
+
+def test_a_program_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train.py").touch()
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may read everything
+    with pytest.raises(
+        TorchconsoleError, match=r"train\.py: you may not read this file; allow it with chmod"
+    ):
+        _find("train.py", tmp_path)
