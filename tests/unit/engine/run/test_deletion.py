@@ -215,13 +215,13 @@ def test_a_folder_that_is_write_protected_is_not_deleted(monkeypatch: pytest.Mon
 def test_what_cannot_be_removed_leaves_a_run_that_can_be_deleted_again(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        os, "unlink", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "Input/output error"))
-    )
-    with pytest.raises(RunError, match="error; it is partly deleted, and `torchconsole delete run`"):
-        delete_run(run)
-    monkeypatch.undo()
-    monkeypatch.setenv("XDG_STATE_HOME", str(run.path.parent.parent / "state"))
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", fail)
+        with pytest.raises(RunError, match="error; it is partly deleted, and `torchconsole delete run`"):
+            delete_run(run)
     delete_run(find_run("run", by_preset="refuse"))
     assert list_runs() == []
 
